@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * test_clblast.c: products by CLBlast with the parameters of other people's GPUs. clblast_set
+ * test_clblast.c: products by CLBlast with the parameters of other people's GPUs. fdit_clblast_set
  * compares products of whole and ragged sizes, at offsets, both ways round, with sums in double;
  * here it does so for rows of the table: a few, which FDIT_TEST_SEED draws, or with
  * FDIT_CLBLAST_ALL=1 each set that fits the device (FDIT_CLBLAST_FROM: from this row on, counted
@@ -47,9 +47,9 @@ START_TEST(own_row)
     fdit_device *dev = open_device();
     char why[CLBLAST_TEXT] = "";
     for (int direct = 0; direct < 2; direct++) {
-        const char *row = clblast_row(opencl_of(dev), direct);
+        const char *row = fdit_clblast_row(opencl_of(dev), direct);
         ck_assert_ptr_nonnull(row);
-        ck_assert_msg(clblast_set(dev, strrchr(row, '\t') + 1, direct, why), "%s: %s", row, why);
+        ck_assert_msg(fdit_clblast_set(dev, strrchr(row, '\t') + 1, direct, why), "%s: %s", row, why);
     }
     fdit_device_close(dev);
 }
@@ -76,7 +76,7 @@ START_TEST(rows_of_others)
     fdit_device *dev = open_device();
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         for (int direct = 0; direct < 2; direct++) {
-            const char *row = clblast_row_for(opencl_of(dev), &cases[i].id, direct);
+            const char *row = fdit_clblast_row_for(opencl_of(dev), &cases[i].id, direct);
             char wanted[256];
             ck_assert_msg(row != NULL, "%s %s: no row", cases[i].id.architecture, cases[i].id.device);
             snprintf(wanted, sizeof wanted, "%s\t%s\t%s\t%s\t%s\t", direct ? "XgemmDirect" : "Xgemm",
@@ -94,13 +94,13 @@ START_TEST(bad_parameters)
     fdit_device *dev = open_device();
     char why[CLBLAST_TEXT] = "";
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        ck_assert_msg(!clblast_set(dev, bad[i], false, why), "%s", bad[i]);
+        ck_assert_msg(!fdit_clblast_set(dev, bad[i], false, why), "%s", bad[i]);
         ck_assert_uint_gt(strlen(why), 0);
         ck_assert_int_eq(dev->status, FDIT_OK);
     }
-    ck_assert(
-        !clblast_row_fits(opencl_of(dev), "KWG=4096 SA=1 SB=1 MWG=4096 NWG=4096 MDIMC=8 NDIMC=8", false));
-    ck_assert(!clblast_row_fits(opencl_of(dev), "KWG=16 SA=0 SB=0 MDIMC=1024 NDIMC=1024", false));
+    ck_assert(!fdit_clblast_row_fits(opencl_of(dev), "KWG=4096 SA=1 SB=1 MWG=4096 NWG=4096 MDIMC=8 NDIMC=8",
+                                     false));
+    ck_assert(!fdit_clblast_row_fits(opencl_of(dev), "KWG=16 SA=0 SB=0 MDIMC=1024 NDIMC=1024", false));
     fdit_device_close(dev);
 }
 END_TEST
@@ -120,12 +120,12 @@ START_TEST(rows)
         bool direct = strncmp(row, "XgemmDirect", 11) == 0, known = false;
         for (int k = 0; k < at; k++)
             known |= strcmp(strrchr(fdit_clblast_rows[k], '\t') + 1, parameters) == 0;
-        if (known || !clblast_row_fits(opencl_of(dev), parameters, direct)) {
+        if (known || !fdit_clblast_row_fits(opencl_of(dev), parameters, direct)) {
             left_out += !known;
             continue;
         }
         tried++;
-        if (!clblast_set(dev, parameters, direct, why)) {
+        if (!fdit_clblast_set(dev, parameters, direct, why)) {
             fprintf(stderr, "%s: %s\n", row, why);
             wrong++;
         }
@@ -142,7 +142,7 @@ int main(void)
     spec = test_opencl_device();
     if (!spec)
         return test_no_opencl();
-    if (!clblast_built_in())
+    if (!fdit_clblast_built_in())
         return TEST_SKIP;
     ctx = fdit_context_new();
     Suite *suite = suite_create("clblast");

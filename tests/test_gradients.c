@@ -89,21 +89,22 @@ START_TEST(activation_slopes)
         for (double x = -12; x <= 12; x += 0.0625) {
             const double h = 1e-3;
             double wanted =
-                (8 * (ref_act((enum fdit_act)act, x + h) - ref_act((enum fdit_act)act, x - h)) -
-                 (ref_act((enum fdit_act)act, x + 2 * h) - ref_act((enum fdit_act)act, x - 2 * h))) /
+                (8 * (fdit_ref_act((enum fdit_act)act, x + h) - fdit_ref_act((enum fdit_act)act, x - h)) -
+                 (fdit_ref_act((enum fdit_act)act, x + 2 * h) -
+                  fdit_ref_act((enum fdit_act)act, x - 2 * h))) /
                 (12 * h);
-            double got = ref_act_slope((enum fdit_act)act, x);
+            double got = fdit_ref_act_slope((enum fdit_act)act, x);
             if (act == FDIT_ACT_RELU && x == 0)
                 wanted = 0; /* by device.h; the difference sees half of both sides */
             ck_assert_msg(fabs(got - wanted) < 1e-10, "act %d at %g: %.14g, not %.14g", act, x, got, wanted);
         }
     }
     double x[5] = { -3, -0.5, 0, 0.7, 2 }, dy[5] = { 1, 2, 3, 4, 5 }, y[5], dx[5];
-    ref_activation_f64(5, FDIT_ACT_SILU, y, x);
-    ref_activation_backward_f64(5, FDIT_ACT_SILU, dx, dy, x);
+    fdit_ref_activation_f64(5, FDIT_ACT_SILU, y, x);
+    fdit_ref_activation_backward_f64(5, FDIT_ACT_SILU, dx, dy, x);
     for (int i = 0; i < 5; i++) {
-        ck_assert(y[i] == ref_act(FDIT_ACT_SILU, x[i]));
-        ck_assert(dx[i] == dy[i] * ref_act_slope(FDIT_ACT_SILU, x[i]));
+        ck_assert(y[i] == fdit_ref_act(FDIT_ACT_SILU, x[i]));
+        ck_assert(dx[i] == dy[i] * fdit_ref_act_slope(FDIT_ACT_SILU, x[i]));
     }
 }
 END_TEST
@@ -117,7 +118,7 @@ START_TEST(activation_values)
         const json_t *y = json_object_get(json_object_get(root, names[k]), "y");
         ck_assert_uint_gt(json_array_size(x), 0);
         for (size_t i = 0; i < json_array_size(x); i++) {
-            double got = ref_act(k ? FDIT_ACT_SILU : FDIT_ACT_GELU_TANH, test_item(x, i));
+            double got = fdit_ref_act(k ? FDIT_ACT_SILU : FDIT_ACT_GELU_TANH, test_item(x, i));
             ck_assert_msg(fabs(got - test_item(y, i)) <= 1e-14 * (1 + fabs(got)), "%s(%g) = %.16g, not %.16g",
                           names[k], test_item(x, i), got, test_item(y, i));
         }
@@ -139,9 +140,9 @@ static double linear_value(const void *problem)
 {
     const struct linear_problem *p = problem;
     double x[M * D];
-    ref_activation_f64(M * D, p->before, x, p->x);
-    ref_linear_f64(B, N, D, K, p->y, x, p->w, p->bias, p->add, NULL, NULL, 0, p->act, NULL, p->gate, K,
-                   p->residual, false, 0);
+    fdit_ref_activation_f64(M * D, p->before, x, p->x);
+    fdit_ref_linear_f64(B, N, D, K, p->y, x, p->w, p->bias, p->add, NULL, NULL, 0, p->act, NULL, p->gate, K,
+                        p->residual, false, 0);
     return inner(p->y, p->c, M * K);
 }
 
@@ -158,29 +159,29 @@ START_TEST(linear_gradients)
             .before = (enum fdit_act)act,
         };
         double *dx = zeros(&pool, M * D), *dw = zeros(&pool, K * D), *db = zeros(&pool, K);
-        ref_linear_dx_f64(M, D, K, dx, p.c, p.w, NULL, p.before, p.x, 0);
+        fdit_ref_linear_dx_f64(M, D, K, dx, p.c, p.w, NULL, p.before, p.x, 0);
         test_check_gradient("linear_dx", linear_value, &p, p.x, dx, M * D);
         double *x = copy_of(&pool, p.x, M * D);
-        ref_activation_f64(M * D, p.before, x, p.x);
-        ref_linear_dw_f64(M, D, K, dw, p.c, x, 0);
+        fdit_ref_activation_f64(M * D, p.before, x, p.x);
+        fdit_ref_linear_dw_f64(M, D, K, dw, p.c, x, 0);
         test_check_gradient("linear_dw", linear_value, &p, p.w, dw, K * D);
-        ref_column_sum_f64(M, K, db, p.c, 0);
+        fdit_ref_column_sum_f64(M, K, db, p.c, 0);
         test_check_gradient("column_sum", linear_value, &p, p.bias, db, K);
 
         double *start = randoms(&pool, M * D), *sum = copy_of(&pool, start, M * D);
-        ref_linear_dw_f64(M, D, K, sum, p.c, x, 1);
+        fdit_ref_linear_dw_f64(M, D, K, sum, p.c, x, 1);
         check_added("linear_dw", sum, start, dw, K * D);
         memcpy(sum, start, M * D * sizeof *sum);
-        ref_column_sum_f64(M, K, sum, p.c, 1);
+        fdit_ref_column_sum_f64(M, K, sum, p.c, 1);
         check_added("column_sum", sum, start, db, K);
         /* add is the gradient that another use of x gave: dx is then that of both */
         double *other = randoms(&pool, M * D), *with = zeros(&pool, M * D), *slope = zeros(&pool, M * D);
-        ref_linear_dx_f64(M, D, K, with, p.c, p.w, other, p.before, p.x, 0);
-        ref_activation_backward_f64(M * D, p.before, slope, other, p.x);
+        fdit_ref_linear_dx_f64(M, D, K, with, p.c, p.w, other, p.before, p.x, 0);
+        fdit_ref_activation_backward_f64(M * D, p.before, slope, other, p.x);
         check_added("linear_dx add", with, slope, dx, M * D);
         if (act == FDIT_ACT_NONE) {
             memcpy(sum, start, M * D * sizeof *sum);
-            ref_linear_dx_f64(M, D, K, sum, p.c, p.w, NULL, FDIT_ACT_NONE, NULL, 1);
+            fdit_ref_linear_dx_f64(M, D, K, sum, p.c, p.w, NULL, FDIT_ACT_NONE, NULL, 1);
             check_added("linear_dx", sum, start, dx, M * D);
         }
         pool_free(&pool);
@@ -205,12 +206,12 @@ START_TEST(gated_linear_gradients)
     };
     double *pre = zeros(&pool, M * K), *branch = zeros(&pool, M * K), *dz = zeros(&pool, M * K);
     double *dgate = zeros(&pool, B * K), *dx = zeros(&pool, M * D);
-    ref_linear_f64(B, N, D, K, p.y, p.x, p.w, p.bias, p.add, NULL, NULL, 0, p.act, pre, p.gate, K, p.residual,
-                   false, 0);
-    ref_activation_f64(M * K, p.act, branch, pre);
-    ref_gate_backward_f64(B, N, K, branch, dgate, K, p.c, branch, p.gate, K); /* in place */
-    ref_activation_backward_f64(M * K, p.act, dz, branch, pre);
-    ref_linear_dx_f64(M, D, K, dx, dz, p.w, NULL, FDIT_ACT_NONE, NULL, 0);
+    fdit_ref_linear_f64(B, N, D, K, p.y, p.x, p.w, p.bias, p.add, NULL, NULL, 0, p.act, pre, p.gate, K,
+                        p.residual, false, 0);
+    fdit_ref_activation_f64(M * K, p.act, branch, pre);
+    fdit_ref_gate_backward_f64(B, N, K, branch, dgate, K, p.c, branch, p.gate, K); /* in place */
+    fdit_ref_activation_backward_f64(M * K, p.act, dz, branch, pre);
+    fdit_ref_linear_dx_f64(M, D, K, dx, dz, p.w, NULL, FDIT_ACT_NONE, NULL, 0);
     test_check_gradient("gate", linear_value, &p, p.gate, dgate, B * K);
     test_check_gradient("residual", linear_value, &p, p.residual, p.c, M * K);
     test_check_gradient("add", linear_value, &p, p.add, dz, M * K);
@@ -218,16 +219,16 @@ START_TEST(gated_linear_gradients)
 
     /* The pieces: pre is the plain product, the gate entry the same mix, a shared residual repeats. */
     double *plain = zeros(&pool, M * K), *mixed = zeros(&pool, M * K), *both = zeros(&pool, M * K);
-    ref_linear_f64(B, N, D, K, plain, p.x, p.w, p.bias, p.add, NULL, NULL, 0, FDIT_ACT_NONE, NULL, NULL, 0,
-                   NULL, false, 0);
+    fdit_ref_linear_f64(B, N, D, K, plain, p.x, p.w, p.bias, p.add, NULL, NULL, 0, FDIT_ACT_NONE, NULL, NULL,
+                        0, NULL, false, 0);
     check_close("pre", pre, plain, M * K);
-    ref_activation_f64(M * K, p.act, branch, pre);
-    ref_linear_f64(B, N, D, K, p.y, p.x, p.w, p.bias, p.add, NULL, NULL, 0, p.act, NULL, p.gate, K,
-                   p.residual, false, 0);
-    ref_gate_f64(B, N, K, mixed, p.residual, branch, p.gate, K);
+    fdit_ref_activation_f64(M * K, p.act, branch, pre);
+    fdit_ref_linear_f64(B, N, D, K, p.y, p.x, p.w, p.bias, p.add, NULL, NULL, 0, p.act, NULL, p.gate, K,
+                        p.residual, false, 0);
+    fdit_ref_gate_f64(B, N, K, mixed, p.residual, branch, p.gate, K);
     check_close("gate", mixed, p.y, M * K);
-    ref_linear_f64(B, N, D, K, p.y, p.x, p.w, p.bias, p.add, NULL, NULL, 0, p.act, NULL, NULL, 0, p.residual,
-                   true, 0);
+    fdit_ref_linear_f64(B, N, D, K, p.y, p.x, p.w, p.bias, p.add, NULL, NULL, 0, p.act, NULL, NULL, 0,
+                        p.residual, true, 0);
     for (int r = 0; r < M; r++)
         for (int o = 0; o < K; o++)
             both[r * K + o] = branch[r * K + o] + p.residual[r % N * K + o];
@@ -241,10 +242,10 @@ START_TEST(linear_adjoints)
     struct pool pool = { .rng = test_rng_new("linear adjoint") };
     double *x = randoms(&pool, M * D), *w = randoms(&pool, K * D), *y = randoms(&pool, M * K);
     double *ax = zeros(&pool, M * K), *dx = zeros(&pool, M * D), *dw = zeros(&pool, K * D);
-    ref_linear_f64(B, N, D, K, ax, x, w, NULL, NULL, NULL, NULL, 0, FDIT_ACT_NONE, NULL, NULL, 0, NULL, false,
-                   0);
-    ref_linear_dx_f64(M, D, K, dx, y, w, NULL, FDIT_ACT_NONE, NULL, 0);
-    ref_linear_dw_f64(M, D, K, dw, y, x, 0);
+    fdit_ref_linear_f64(B, N, D, K, ax, x, w, NULL, NULL, NULL, NULL, 0, FDIT_ACT_NONE, NULL, NULL, 0, NULL,
+                        false, 0);
+    fdit_ref_linear_dx_f64(M, D, K, dx, y, w, NULL, FDIT_ACT_NONE, NULL, 0);
+    fdit_ref_linear_dw_f64(M, D, K, dw, y, x, 0);
     double value = inner(ax, y, M * K);
     check_adjoint("linear_dx", value, inner(x, dx, M * D));
     check_adjoint("linear_dw", value, inner(w, dw, K * D));
@@ -264,8 +265,8 @@ struct norm_problem {
 static double norm_value(const void *problem)
 {
     const struct norm_problem *p = problem;
-    ref_norm_f64(B, N, D, p->y, p->x, p->weight, p->bias, p->modulated ? p->mod : NULL,
-                 p->modulated ? p->mod + D : NULL, STRIDE, NULL, NULL);
+    fdit_ref_norm_f64(B, N, D, p->y, p->x, p->weight, p->bias, p->modulated ? p->mod : NULL,
+                      p->modulated ? p->mod + D : NULL, STRIDE, NULL, NULL);
     return inner(p->y, p->c, M * D);
 }
 
@@ -287,10 +288,10 @@ START_TEST(norm_gradients)
     const double *scale = modulated ? p.mod + D : NULL;
     double *xhat = zeros(&pool, M * D), *rstd = zeros(&pool, M), *dx = zeros(&pool, M * D);
     double *dmod = zeros(&pool, B * STRIDE), *dweight = zeros(&pool, D), *dbias = zeros(&pool, D);
-    ref_norm_f64(B, N, D, NULL, p.x, NULL, NULL, NULL, NULL, 0, xhat, rstd);
-    ref_norm_backward_dx_f64(B, N, D, dx, false, p.c, xhat, rstd, p.weight, scale, STRIDE);
-    ref_norm_backward_sums_f64(B, N, D, dmod, dmod + D, STRIDE, dweight, dbias, 0, p.c, xhat, p.weight,
-                               p.bias, scale, STRIDE);
+    fdit_ref_norm_f64(B, N, D, NULL, p.x, NULL, NULL, NULL, NULL, 0, xhat, rstd);
+    fdit_ref_norm_backward_dx_f64(B, N, D, dx, false, p.c, xhat, rstd, p.weight, scale, STRIDE);
+    fdit_ref_norm_backward_sums_f64(B, N, D, dmod, dmod + D, STRIDE, dweight, dbias, 0, p.c, xhat, p.weight,
+                                    p.bias, scale, STRIDE);
     test_check_gradient("norm, dx", norm_value, &p, p.x, dx, M * D);
     if (modulated)
         for (int b = 0; b < B; b++)
@@ -303,11 +304,11 @@ START_TEST(norm_gradients)
     ck_assert(dmod[2 * D] == 0); /* between the rows nothing is written */
 
     double *start = randoms(&pool, M * D), *sum = copy_of(&pool, start, M * D);
-    ref_norm_backward_dx_f64(B, N, D, sum, true, p.c, xhat, rstd, p.weight, scale, STRIDE);
+    fdit_ref_norm_backward_dx_f64(B, N, D, sum, true, p.c, xhat, rstd, p.weight, scale, STRIDE);
     check_added("norm, accumulate", sum, start, dx, M * D);
     double *more = copy_of(&pool, start, 2 * D);
-    ref_norm_backward_sums_f64(B, N, D, NULL, NULL, 0, more, more + D, 1, p.c, xhat, p.weight, p.bias, scale,
-                               STRIDE);
+    fdit_ref_norm_backward_sums_f64(B, N, D, NULL, NULL, 0, more, more + D, 1, p.c, xhat, p.weight, p.bias,
+                                    scale, STRIDE);
     check_added("norm, beta, dweight", more, start, dweight, D);
     check_added("norm, beta, dbias", more + D, start + D, dbias, D);
 
@@ -341,7 +342,7 @@ START_TEST(norm_of_small_variance)
     ck_assert(n > 0 && n <= 64);
     for (int i = 0; i < n; i++)
         x[i] = (float)test_item(x_given, (size_t)i);
-    ref_norm_f64(1, 1, n, y, x, NULL, NULL, NULL, NULL, 0, NULL, NULL);
+    fdit_ref_norm_f64(1, 1, n, y, x, NULL, NULL, NULL, NULL, 0, NULL, NULL);
     for (int i = 0; i < n; i++)
         ck_assert_double_eq_tol(y[i], test_item(y_given, (size_t)i), 1e-12);
     json_decref(root);
@@ -358,7 +359,7 @@ struct attention_problem {
 static double attention_value(const void *problem)
 {
     const struct attention_problem *p = problem;
-    ref_attention_f64(B, p->rows, p->heads, p->size, p->out, NULL, p->qkv);
+    fdit_ref_attention_f64(B, p->rows, p->heads, p->size, p->out, NULL, p->qkv);
     return inner(p->out, p->c, (size_t)(B * p->rows * p->heads * p->size));
 }
 
@@ -373,8 +374,8 @@ START_TEST(attention_gradients)
     p.out = zeros(&pool, n);
     double *lse = zeros(&pool, (size_t)(B * p.heads * p.rows)), *dqkv = zeros(&pool, 3 * n);
     double *out = zeros(&pool, n);
-    ref_attention_f64(B, p.rows, p.heads, p.size, out, lse, p.qkv);
-    ref_attention_backward_f64(B, p.rows, p.heads, p.size, dqkv, p.c, p.qkv, out, lse);
+    fdit_ref_attention_f64(B, p.rows, p.heads, p.size, out, lse, p.qkv);
+    fdit_ref_attention_backward_f64(B, p.rows, p.heads, p.size, dqkv, p.c, p.qkv, out, lse);
     test_check_gradient("attention", attention_value, &p, p.qkv, dqkv, 3 * n);
 
     /* lse and layout, by hand: sample 1, last head, first token. */
@@ -401,7 +402,7 @@ static double qk_value(const void *problem)
 {
     const struct qk_problem *p = problem;
     const double *const vectors[4] = { p->vectors[0], p->vectors[1], p->vectors[2], p->vectors[3] };
-    ref_qk_norm_f64(QK_B, QK_N, QK_H, QK_D, p->y, p->x, vectors, NULL, NULL);
+    fdit_ref_qk_norm_f64(QK_B, QK_N, QK_H, QK_D, p->y, p->x, vectors, NULL, NULL);
     return inner(p->y, p->dy, QK_ALL);
 }
 
@@ -421,8 +422,8 @@ START_TEST(qk_norm_gradients)
     }
     const double *const vectors[4] = { p.vectors[0], p.vectors[1], p.vectors[2], p.vectors[3] };
     const double *const weights[2] = { p.vectors[0], p.vectors[2] };
-    ref_qk_norm_f64(QK_B, QK_N, QK_H, QK_D, p.y, p.x, vectors, xhat, rstd);
-    ref_qk_norm_backward_f64(QK_B, QK_N, QK_H, QK_D, dx, p.dy, sums, xhat, rstd, weights);
+    fdit_ref_qk_norm_f64(QK_B, QK_N, QK_H, QK_D, p.y, p.x, vectors, xhat, rstd);
+    fdit_ref_qk_norm_backward_f64(QK_B, QK_N, QK_H, QK_D, dx, p.dy, sums, xhat, rstd, weights);
     test_check_gradient("qk_norm, x", qk_value, &p, p.x, dx, QK_ALL);
     for (int i = 0; i < 4; i++) {
         for (int k = 0; k < TOKENS * QK_D; k++)
@@ -433,7 +434,7 @@ START_TEST(qk_norm_gradients)
     double two[6] = { 1, 3, 1, 3, 7, 8 }, out[6];
     const double one[2] = { 1, 1 }, none[2] = { 0, 0 };
     const double *const plain[4] = { one, none, one, none };
-    ref_qk_norm_f64(1, 1, 1, 2, out, two, plain, NULL, NULL);
+    fdit_ref_qk_norm_f64(1, 1, 1, 2, out, two, plain, NULL, NULL);
     ck_assert_double_eq_tol(out[1], 1 / sqrt(1 + 1e-5), 1e-12);
     ck_assert(out[4] == 7 && out[5] == 8);
     pool_free(&pool);
@@ -444,18 +445,18 @@ START_TEST(attention_extremes)
 {
     double qkv[2 * 3 * 2] = { 1000, 1000, 1000, 1000, 1, 2, -1000, -1000, 500, 500, 3, 4 };
     double out[4], lse[2];
-    ref_attention_f64(1, 2, 1, 2, out, lse, qkv);
+    fdit_ref_attention_f64(1, 2, 1, 2, out, lse, qkv);
     ck_assert(out[0] == 1 && out[1] == 2); /* all weight on the first token */
     ck_assert(out[2] == 3 && out[3] == 4); /* and on the second */
     ck_assert(isfinite(lse[0]) && isfinite(lse[1]));
     memset(qkv, 0, sizeof qkv);
     qkv[4] = 1;
     qkv[10] = 3;
-    ref_attention_f64(1, 2, 1, 2, out, lse, qkv);
+    fdit_ref_attention_f64(1, 2, 1, 2, out, lse, qkv);
     ck_assert_double_eq_tol(out[0], 2, 1e-15);
     ck_assert_double_eq_tol(lse[1], log(2), 1e-15);
     qkv[0] = NAN;
-    ref_attention_f64(1, 2, 1, 2, out, lse, qkv);
+    fdit_ref_attention_f64(1, 2, 1, 2, out, lse, qkv);
     ck_assert(isnan(out[0]) && isnan(lse[0]) && !isnan(out[2]));
 }
 END_TEST
@@ -467,8 +468,8 @@ START_TEST(token_mean_adjoint)
     struct pool pool = { .rng = test_rng_new("mean") };
     double *x = randoms(&pool, M * D), *y = randoms(&pool, B * D);
     double *ax = zeros(&pool, B * D), *dx = zeros(&pool, M * D);
-    ref_token_mean_f64(B, N, D, ax, x);
-    ref_token_mean_backward_f64(B, N, D, dx, y);
+    fdit_ref_token_mean_f64(B, N, D, ax, x);
+    fdit_ref_token_mean_backward_f64(B, N, D, dx, y);
     check_adjoint("token_mean", inner(ax, y, B * D), inner(x, dx, M * D));
     double sum = 0;
     for (int n = 0; n < N; n++)
@@ -483,15 +484,15 @@ START_TEST(gate_adjoints)
     struct pool pool = { .rng = test_rng_new("gate") };
     double *branch = randoms(&pool, M * D), *gate = randoms(&pool, B * D), *y = randoms(&pool, M * D);
     double *ax = zeros(&pool, M * D), *dbranch = zeros(&pool, M * D), *dgate = zeros(&pool, B * D);
-    ref_gate_f64(B, N, D, ax, NULL, branch, gate, D);
-    ref_gate_backward_f64(B, N, D, dbranch, dgate, D, y, branch, gate, D);
+    fdit_ref_gate_f64(B, N, D, ax, NULL, branch, gate, D);
+    fdit_ref_gate_backward_f64(B, N, D, dbranch, dgate, D, y, branch, gate, D);
     double value = inner(ax, y, M * D);
     check_adjoint("gate, branch", value, inner(branch, dbranch, M * D));
     check_adjoint("gate, gate", value, inner(gate, dgate, B * D));
     double *alone = zeros(&pool, B * D), *first = copy_of(&pool, dbranch, M * D);
-    ref_gate_backward_f64(B, N, D, NULL, alone, D, y, branch, NULL, 0);
+    fdit_ref_gate_backward_f64(B, N, D, NULL, alone, D, y, branch, NULL, 0);
     check_close("dgate alone", alone, dgate, B * D);
-    ref_gate_backward_f64(B, N, D, dbranch, NULL, 0, y, NULL, gate, D);
+    fdit_ref_gate_backward_f64(B, N, D, dbranch, NULL, 0, y, NULL, gate, D);
     check_close("dbranch alone", dbranch, first, M * D);
     pool_free(&pool);
 }
@@ -504,26 +505,26 @@ START_TEST(gather_adjoint)
     struct pool pool = { .rng = test_rng_new("gather") };
     double *table = randoms(&pool, ROWS * D), *y = randoms(&pool, SAMPLES * D);
     double *ax = zeros(&pool, SAMPLES * D), *dtable = zeros(&pool, ROWS * D);
-    ck_assert_int_eq(ref_gather_f64(SAMPLES, ROWS, D, ax, table, rows, 0), SAMPLES);
-    ck_assert_int_eq(ref_scatter_add_f64(SAMPLES, ROWS, D, dtable, y, rows, 0), SAMPLES);
+    ck_assert_int_eq(fdit_ref_gather_f64(SAMPLES, ROWS, D, ax, table, rows, 0), SAMPLES);
+    ck_assert_int_eq(fdit_ref_scatter_add_f64(SAMPLES, ROWS, D, dtable, y, rows, 0), SAMPLES);
     check_adjoint("gather", inner(ax, y, SAMPLES * D), inner(table, dtable, ROWS * D));
     check_close("row 3", dtable + 3 * D, y + 3 * D, D);
     for (int d = 0; d < D; d++)
         ck_assert(dtable[D + d] == 0);
     double *start = randoms(&pool, SAMPLES * D), *sum = copy_of(&pool, start, SAMPLES * D);
-    ref_gather_f64(SAMPLES, ROWS, D, sum, table, rows, 1);
+    fdit_ref_gather_f64(SAMPLES, ROWS, D, sum, table, rows, 1);
     check_added("gather, beta", sum, start, ax, SAMPLES * D);
     memcpy(sum, start, SAMPLES * D * sizeof *sum);
-    ref_scatter_add_f64(SAMPLES, ROWS, D, sum, y, rows, 1);
+    fdit_ref_scatter_add_f64(SAMPLES, ROWS, D, sum, y, rows, 1);
     check_added("scatter_add, beta", sum, start, dtable, ROWS * D);
 
     /* Rows outside the table: the first is named, the others' work is done, nothing else touched. */
     static const int32_t wrong[SAMPLES] = { 2, 0, -1, 3, ROWS, 0 };
     memcpy(sum, start, SAMPLES * D * sizeof *sum);
-    ck_assert_int_eq(ref_gather_f64(SAMPLES, ROWS, D, sum, table, wrong, 0), 2);
+    ck_assert_int_eq(fdit_ref_gather_f64(SAMPLES, ROWS, D, sum, table, wrong, 0), 2);
     check_close("bad row", sum + 2 * D, start + 2 * D, D);
     check_close("good row", sum + 3 * D, table + 3 * D, D);
-    ck_assert_int_eq(ref_scatter_add_f64(SAMPLES, ROWS, D, dtable, y, wrong, 0), 2);
+    ck_assert_int_eq(fdit_ref_scatter_add_f64(SAMPLES, ROWS, D, dtable, y, wrong, 0), 2);
     check_close("row 2", dtable + 2 * D, y, D);
     pool_free(&pool);
 }
@@ -536,10 +537,10 @@ START_TEST(patches)
     for (int order = 0; order < 2; order++) {
         double *image = randoms(&pool, ALL), *tokens = randoms(&pool, ALL);
         double *ax = zeros(&pool, ALL), *back = zeros(&pool, ALL), *dimage = zeros(&pool, ALL);
-        ref_patchify_f64(B, C, S, P, (enum fdit_patch_order)order, ax, image);
-        ref_unpatchify_f64(B, C, S, P, (enum fdit_patch_order)order, tokens, dimage);
+        fdit_ref_patchify_f64(B, C, S, P, (enum fdit_patch_order)order, ax, image);
+        fdit_ref_unpatchify_f64(B, C, S, P, (enum fdit_patch_order)order, tokens, dimage);
         check_adjoint("patchify", inner(ax, tokens, ALL), inner(image, dimage, ALL));
-        ref_unpatchify_f64(B, C, S, P, (enum fdit_patch_order)order, ax, back);
+        fdit_ref_unpatchify_f64(B, C, S, P, (enum fdit_patch_order)order, ax, back);
         check_close("there and back", back, image, ALL);
         /* sample 1, channel 2, pixel (3, 4): token row 1, column 2; inside py 1, px 0 */
         double pixel = image[((1 * C + 2) * S + 3) * S + 4];

@@ -200,7 +200,7 @@ START_TEST(adamw_by_hand)
         double old_ema[2] = { ema[0], ema[1] };
         a.lr_bias1 = (float)(lr / (1 - pow(b1, t)));
         a.inv_sqrt_bias2 = (float)(1 / sqrt(1 - pow(b2, t)));
-        ref_adamw_f64(&a, p, g, m, v, ema, scale);
+        fdit_ref_adamw_f64(&a, p, g, m, v, ema, scale);
         for (int i = 0; i < 2; i++) {
             double grad = 0.5 * g[i];
             ck_assert_double_eq_tol(m[i], b1 * old_m[i] + (1 - b1) * grad, 1e-15);
@@ -217,7 +217,7 @@ START_TEST(adamw_by_hand)
     static const double not_finite[] = { NAN, INFINITY, -INFINITY };
     for (int k = 0; k < 3; k++) {
         scale[0] = not_finite[k];
-        ref_adamw_f64(&a, p, g, m, v, ema, scale);
+        fdit_ref_adamw_f64(&a, p, g, m, v, ema, scale);
         ck_assert(p[0] == kept[0] && m[1] == kept[1]);
     }
 }
@@ -263,7 +263,7 @@ START_TEST(clip_scale)
             ck_assert(isnan(scale) && !isfinite(norm));
         }
     }
-    ck_assert(ref_sum_squares_f64(3, (double[3]){ 1, 2, 3 }) == 14);
+    ck_assert(fdit_ref_sum_squares_f64(3, (double[3]){ 1, 2, 3 }) == 14);
 }
 END_TEST
 

@@ -55,11 +55,11 @@ static char *source(const char *from, const char *to)
 static cl_kernel build(const struct product *p, const char *text)
 {
     struct opencl *cl = opencl_of(dev);
-    struct gemm_config c = matrix_config(p->unit, true);
+    struct gemm_config c = fdit_matrix_config(p->unit, true);
     char tile[120], options[320], log[4096] = "";
     cl_int error;
     c.step = p->f16 ? 32 : 16;
-    matrix_options(&c, tile);
+    fdit_matrix_options(&c, tile);
     snprintf(options, sizeof options, "-cl-std=CL1.2 -DGROUP=256 %s -DPARTS=%d%s%s%s%s", tile, p->parts,
              p->f16 ? " -DF16" : "", p->form == GRADIENT ? " -DA_COLUMNS" : "",
              p->form != PLAIN ? " -DB_ROWS" : "",
@@ -88,7 +88,7 @@ static cl_mem memory_of(float *from, size_t n)
 /* Runs it: y [M, N] from a and b as the form has them. */
 static void launch(const struct product *p, cl_kernel kernel, float *y, float *a, float *b)
 {
-    const struct gemm_config c = matrix_config(p->unit, true);
+    const struct gemm_config c = fdit_matrix_config(p->unit, true);
     const size_t M = (size_t)p->M, N = (size_t)p->N, K = (size_t)p->K, items = (size_t)c.group;
     cl_mem out = memory_of(y, M * N), in = memory_of(a, M * K), w = memory_of(b, N * K);
     const cl_mem tensors[9] = { out, in, w, in, in, in, in, in, in };
@@ -165,7 +165,7 @@ static void right(struct product p, double allowed)
 /* f32's own error in a sum of 50 numbers: 1e-15 was measured. */
 START_TEST(every_unit)
 {
-    const struct matrix_unit *unit = matrix_unit_at(_i);
+    const struct matrix_unit *unit = fdit_matrix_unit_at(_i);
     right((struct product){ unit, WEIGHT, 37, 45, 50, 1, false }, 1e-13);
     right((struct product){ unit, GRADIENT, 37, 45, 50, 1, false }, 1e-13);
     right((struct product){ unit, PLAIN, 64, 36, 96, 1, true }, 1e-13);
@@ -175,7 +175,7 @@ END_TEST
 /* Two parts have 16 digits of an operand, three all of f32's. */
 START_TEST(parts)
 {
-    const struct matrix_unit *unit = matrix_unit_at(_i);
+    const struct matrix_unit *unit = fdit_matrix_unit_at(_i);
     right((struct product){ unit, WEIGHT, 33, 40, 52, 2, false }, 1e-9);
     right((struct product){ unit, PLAIN, 33, 40, 52, 3, false }, 1e-13);
     struct product two = { unit, GRADIENT, 33, 40, 52, 2, false };
@@ -206,7 +206,7 @@ START_TEST(mistakes)
         { "dpas8", "rows in another place than they are read", "tile + p * PLANE;",
           "tile + p * PLANE + LDW;" },
     };
-    const struct product p = { matrix_unit_find(all[_i].unit), GRADIENT, 37, 45, 50, 1, false };
+    const struct product p = { fdit_matrix_unit_find(all[_i].unit), GRADIENT, 37, 45, 50, 1, false };
     double error = run(&p, all[_i].from, all[_i].to);
     ck_assert_msg(error > 1e-4, "%s, %s: not found, NMSE %.3g", all[_i].unit, all[_i].what, error);
 }
@@ -217,23 +217,24 @@ START_TEST(words)
 {
     struct gemm_config c;
     char text[GEMM_TEXT];
-    for (int i = 0; matrix_unit_at(i); i++)
+    for (int i = 0; fdit_matrix_unit_at(i); i++)
         for (int emulated = 0; emulated < 2; emulated++) {
-            struct gemm_config usual = matrix_config(matrix_unit_at(i), emulated);
-            ck_assert(matrix_valid(&usual));
-            gemm_config_text(&usual, text);
-            ck_assert_msg(gemm_config_parse(text, &c), "%s", text);
+            struct gemm_config usual = fdit_matrix_config(fdit_matrix_unit_at(i), emulated);
+            ck_assert(fdit_matrix_valid(&usual));
+            fdit_gemm_config_text(&usual, text);
+            ck_assert_msg(fdit_gemm_config_parse(text, &c), "%s", text);
             ck_assert(c.unit == usual.unit && c.emulated == usual.emulated && c.tm == usual.tm &&
                       c.waves == usual.waves && c.group == usual.group);
         }
-    for (int i = 0; matrix_unit_at(i); i++) {
-        c = matrix_config(matrix_unit_at(i), false);
-        ck_assert_uint_le(matrix_local_bytes(&c), 32 << 10);
+    for (int i = 0; fdit_matrix_unit_at(i); i++) {
+        c = fdit_matrix_config(fdit_matrix_unit_at(i), false);
+        ck_assert_uint_le(fdit_matrix_local_bytes(&c), 32 << 10);
         c.parts = 3;
-        matrix_fit(&c, 48 << 10);
-        ck_assert_msg(matrix_valid(&c) && matrix_local_bytes(&c) <= 48 << 10, "%s", matrix_unit_at(i)->name);
+        fdit_matrix_fit(&c, 48 << 10);
+        ck_assert_msg(fdit_matrix_valid(&c) && fdit_matrix_local_bytes(&c) <= 48 << 10, "%s",
+                      fdit_matrix_unit_at(i)->name);
     }
-    ck_assert(gemm_config_parse("matrix emulated-mma tm=64 parts=2", &c) && c.tm == 64 && c.parts == 2);
+    ck_assert(fdit_gemm_config_parse("matrix emulated-mma tm=64 parts=2", &c) && c.tm == 64 && c.parts == 2);
     static const char *const wrong[] = { "matrix",
                                          "matrix mmaa",
                                          "matrix mma tm=8",
@@ -243,7 +244,7 @@ START_TEST(words)
                                          "matrix mma parts=4",
                                          "matrix mma x=1" };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
-        ck_assert_msg(!gemm_config_parse(wrong[i], &c), "%s", wrong[i]);
+        ck_assert_msg(!fdit_gemm_config_parse(wrong[i], &c), "%s", wrong[i]);
 }
 END_TEST
 
@@ -258,7 +259,7 @@ int main(void)
         return EXIT_FAILURE;
     }
     int units = 0;
-    while (matrix_unit_at(units))
+    while (fdit_matrix_unit_at(units))
         units++;
     Suite *suite = suite_create("matrix units");
     TCase *tc = tcase_create("units");

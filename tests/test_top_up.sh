@@ -64,7 +64,7 @@ refused "--counts-of~DATA,missing" $draw --top-up 2 --out new
 refused "--top-up~N,missing" $draw --counts-of data --out new
 refused "--top-up,--out" $draw --top-up 9 --counts-of data --grid new.png
 refused "--top-up,--counts" $draw --top-up 9 --counts-of data --counts data --out new
-refused "--top-up~0,from~1" $draw --top-up 0 --counts-of data --out new
+refused "--top-up~0,at~least~1" $draw --top-up 0 --counts-of data --out new
 good encode data kept --quiet
 # a cache and a manifest tell how many there are, and have no pictures to copy
 "$program" sample --base run/delta.safetensors --steps 3 --top-up 7 --counts-of kept --out by-cache >stdout 2>stderr ||

@@ -90,7 +90,7 @@ fault unit-build:wrong 'forward 37x45x50: wrong by NMSE [0-9.]*; [0-9]* of 1665 
 rm -f cache/opencl/*.bin
 fault unit-build:abort 'it aborts (signal 6, .*) when its products are compared'
 fault unit-run:segv 'it crashes (signal 11, .*) when its products are compared'
-fault unit-run:exit 'it ends the program (exit status 0) when its products are compared'
+fault unit-run:exit 'it ends the program (exit status 7) when its products are compared'
 FDIT_CL_DRIVER=unit-run:hang
 export FDIT_CL_DRIVER
 job 0 f32 # the device itself has all the time that it needs

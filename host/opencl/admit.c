@@ -270,11 +270,11 @@ static enum fdit_status ask(fdit_context *ctx, const struct driver *list, const 
             fdit_free(subject);
             subject = longer;
         }
-    if (!ctx->look_again && verdict_load(subject, out))
+    if (!ctx->look_again && fdit_verdict_load(subject, out))
         goto out;
     *fresh = true;
     TRY(look(ctx, list, chosen, n, out));
-    verdict_store(subject, out);
+    fdit_verdict_store(subject, out);
 out:
     fdit_free(subject);
     return status;
@@ -354,8 +354,8 @@ static enum fdit_status decide(fdit_context *ctx)
     char *where = NULL, *subject = NULL, *longer;
     bool *chosen = NULL;
     size_t n = 0;
-    TRY(drivers_installed(ctx, &list, &n));
-    TRY(drivers_surroundings(ctx, &where));
+    TRY(fdit_drivers_installed(ctx, &list, &n));
+    TRY(fdit_drivers_surroundings(ctx, &where));
     TRY(fdit_alloc(ctx, n + 1, sizeof *chosen, &chosen));
     TRY(judge_each(ctx, list, n, where, chosen));
     TRY(judge_together(ctx, list, n, where, chosen));
@@ -375,7 +375,7 @@ static enum fdit_status decide(fdit_context *ctx)
     subject = NULL;
 out:
     if (list)
-        drivers_free(list, n);
+        fdit_drivers_free(list, n);
     fdit_free(chosen);
     fdit_free(subject);
     fdit_free(where);
@@ -401,9 +401,9 @@ static enum fdit_status load(fdit_context *ctx)
     TRY(folder_make(ctx, known.list, chosen, known.n, &folder));
     if (setenv("OCL_ICD_VENDORS", folder, 1) != 0 || unsetenv("OCL_ICD_FILENAMES") != 0)
         FAIL(ctx, FDIT_ERROR_MEMORY, "out of memory when drivers are chosen");
-    guard_begin(&guard);
+    fdit_guard_begin(&guard);
     clGetPlatformIDs(0, NULL, &n);
-    guard_end(&guard);
+    fdit_guard_end(&guard);
     known.loaded = true;
 out:
     if (folder &&
@@ -417,7 +417,7 @@ out:
     return status;
 }
 
-enum fdit_status drivers_admit(fdit_context *ctx, bool gpus, bool *any)
+enum fdit_status fdit_drivers_admit(fdit_context *ctx, bool gpus, bool *any)
 {
     enum fdit_status status = FDIT_OK;
     size_t good = 0;
@@ -443,7 +443,7 @@ out:
     return status;
 }
 
-const struct driver *drivers_known(size_t *n)
+const struct driver *fdit_drivers_known(size_t *n)
 {
     *n = known.n;
     return known.list;
@@ -496,8 +496,8 @@ out:
     return status;
 }
 
-enum fdit_status drivers_try(fdit_context *ctx, const char *spec, const char *name, const char *version,
-                             char **why, char **said)
+enum fdit_status fdit_drivers_try(fdit_context *ctx, const char *spec, const char *name, const char *version,
+                                  char **why, char **said)
 {
     enum fdit_status status = FDIT_OK;
     struct verdict v = { 0 };
@@ -507,7 +507,7 @@ enum fdit_status drivers_try(fdit_context *ctx, const char *spec, const char *na
     if (known.open || !known.done)
         return FDIT_OK;
     TRY(fdit_strf(ctx, &subject, "try %s %s %s\n%s", spec, name, version ? version : "", known.subject));
-    if (ctx->look_again || !verdict_load(subject, &v)) {
+    if (ctx->look_again || !fdit_verdict_load(subject, &v)) {
         snprintf(number, sizeof number, "%d", e.seconds);
         e.args = (const char *const[]){ "--helper", "try", number, spec, NULL };
         TRY(fdit_strf(ctx, &words,
@@ -516,10 +516,10 @@ enum fdit_status drivers_try(fdit_context *ctx, const char *spec, const char *na
                       spec, name, e.seconds));
         e.words = words;
         TRY(try_new(ctx, &e, &v));
-        verdict_store(subject, &v);
+        fdit_verdict_store(subject, &v);
     }
     if (v.good)
-        crash_watch(spec, subject);
+        fdit_crash_watch(spec, subject);
     *(v.good ? said : why) = v.note;
     v.note = NULL;
 out:
@@ -529,8 +529,8 @@ out:
     return status;
 }
 
-enum fdit_status drivers_try_unit(fdit_context *ctx, const struct unit_subject *unit, struct verdict *v,
-                                  char **subject)
+enum fdit_status fdit_drivers_try_unit(fdit_context *ctx, const struct unit_subject *unit, struct verdict *v,
+                                       char **subject)
 {
     enum fdit_status status = FDIT_OK;
     char *words = NULL, number[16];
@@ -541,7 +541,7 @@ enum fdit_status drivers_try_unit(fdit_context *ctx, const struct unit_subject *
         return FDIT_OK;
     TRY(fdit_strf(ctx, subject, "unit %s %s %s %s\n%s", unit->unit, unit->type, unit->spec, unit->key,
                   known.subject));
-    if (!ctx->look_again && verdict_load(*subject, v))
+    if (!ctx->look_again && fdit_verdict_load(*subject, v))
         return FDIT_OK;
     snprintf(number, sizeof number, "%d", e.seconds);
     e.args = (const char *const[]){ "--helper", "unit", number, unit->spec, unit->unit, unit->type, NULL };
@@ -550,7 +550,7 @@ enum fdit_status drivers_try_unit(fdit_context *ctx, const struct unit_subject *
                   unit->unit, unit->spec, unit->device, unit->type, e.seconds));
     e.words = words;
     TRY(try_new(ctx, &e, v));
-    verdict_store(*subject, v);
+    fdit_verdict_store(*subject, v);
 out:
     fdit_free(words);
     return status;

@@ -70,14 +70,15 @@ out:
     return status;
 }
 
-enum fdit_status opencl_device_text(fdit_context *ctx, cl_device_id device, cl_device_info what, char **out)
+enum fdit_status fdit_opencl_device_text(fdit_context *ctx, cl_device_id device, cl_device_info what,
+                                         char **out)
 {
     return read_line(ctx, &(struct asked){ .is_device = true, .device = device, .what = what },
                      what == CL_DEVICE_EXTENSIONS ? TEXT_MOST : NAME_MOST, out);
 }
 
-enum fdit_status opencl_platform_text(fdit_context *ctx, cl_platform_id platform, cl_platform_info what,
-                                      char **out)
+enum fdit_status fdit_opencl_platform_text(fdit_context *ctx, cl_platform_id platform, cl_platform_info what,
+                                           char **out)
 {
     enum fdit_status status = FDIT_OK;
     TRY(read_line(ctx, &(struct asked){ .platform = platform, .what = what }, NAME_MOST, out));
@@ -98,7 +99,7 @@ static uint64_t ulong_of(cl_device_id device, cl_device_info what)
     return value;
 }
 
-struct opencl_limits opencl_limits_of(cl_device_id device)
+struct opencl_limits fdit_opencl_limits_of(cl_device_id device)
 {
     uint64_t memory = ulong_of(device, CL_DEVICE_GLOBAL_MEM_SIZE),
              buffer = ulong_of(device, CL_DEVICE_MAX_MEM_ALLOC_SIZE),
@@ -121,17 +122,17 @@ static int version_of(const char *text)
     return (text[7] - '0') * 10 + text[9] - '0';
 }
 
-const char *opencl_unusable(cl_device_id device)
+const char *fdit_opencl_unusable(cl_device_id device)
 {
     cl_bool available = CL_FALSE, compiler = CL_FALSE;
     size_t items = 0;
     char *version = NULL;
-    struct opencl_limits limits = opencl_limits_of(device);
+    struct opencl_limits limits = fdit_opencl_limits_of(device);
     if (clGetDeviceInfo(device, CL_DEVICE_AVAILABLE, sizeof available, &available, NULL) ||
         clGetDeviceInfo(device, CL_DEVICE_COMPILER_AVAILABLE, sizeof compiler, &compiler, NULL) ||
         clGetDeviceInfo(device, CL_DEVICE_MAX_WORK_GROUP_SIZE, sizeof items, &items, NULL))
         return "the driver does not answer";
-    if (opencl_device_text(NULL, device, CL_DEVICE_VERSION, &version) != FDIT_OK)
+    if (fdit_opencl_device_text(NULL, device, CL_DEVICE_VERSION, &version) != FDIT_OK)
         return "out of memory";
     int number = version_of(version);
     fdit_free(version);

@@ -26,7 +26,8 @@ static struct launch begin_registers(fdit_device *dev, int head_size, const char
     int vw = vector_for(opencl_of(dev), head_size), dv = head_size / vw;
     snprintf(options, sizeof options, "-DDH=%d -DVW=%d -DIM=%d -DIM_KEYS=%d%s", head_size, vw,
              dv <= 5 ? 4 : 2, dv <= 5 ? 2 : 1, forward ? " -DFORWARD" : "");
-    return launch_variant(dev, opencl_variant(dev, "attention_registers.cl", kernel, options), kernel);
+    return fdit_launch_variant(dev, fdit_opencl_variant(dev, "attention_registers.cl", kernel, options),
+                               kernel);
 }
 
 /* A kernel of attention.cl for `tall` groups, of 64 rows, or of 32. */
@@ -38,7 +39,7 @@ static struct launch begin_tiles(fdit_device *dev, int head_size, bool tall, boo
         fdit_device_fail(dev, FDIT_ERROR_UNSUPPORTED, "head size %d: at most %d", head_size, HEAD_MAX);
     snprintf(options, sizeof options, "-D%s -DHEAD=%d -DBY=%d -DUNROLL=%d%s", which, head_size, tall ? 16 : 8,
              opencl_of(dev)->quirks.unroll, aligned ? " -DALIGNED" : "");
-    return launch_variant(dev, opencl_variant(dev, "attention.cl", kernel, options), kernel);
+    return fdit_launch_variant(dev, fdit_opencl_variant(dev, "attention.cl", kernel, options), kernel);
 }
 
 /* Groups of 64 rows reuse more; of 32 there are twice as many. */
@@ -48,7 +49,7 @@ static bool tall_groups(const struct opencl *cl, int samples, int rows, int head
     return groups >= 2 * (long long)cl->compute_units;
 }
 
-void opencl_attention_programs(fdit_device *dev, const struct fdit_op_shape *shape, bool backward)
+void fdit_opencl_attention_programs(fdit_device *dev, const struct fdit_op_shape *shape, bool backward)
 {
     int head_size = shape->head_size;
     if (vector_for(opencl_of(dev), head_size)) {
@@ -69,7 +70,7 @@ void opencl_attention_programs(fdit_device *dev, const struct fdit_op_shape *sha
     begin_tiles(dev, head_size, tall, aligned, "attention_dkv", "DKV");
 }
 
-size_t opencl_attention_floats(const struct opencl *cl, const struct fdit_op_shape *shape)
+size_t fdit_opencl_attention_floats(const struct opencl *cl, const struct fdit_op_shape *shape)
 {
     bool backward = shape->op == FDIT_OP_ATTENTION_BACKWARD;
     if (shape->samples < 1 || shape->tokens < 1 || shape->heads < 1 || shape->head_size < 1)
@@ -102,24 +103,24 @@ static void transpose(fdit_device *dev, const struct heads *s, struct fdit_tenso
     struct opencl *cl = opencl_of(dev);
     int vw = vector_for(cl, s->head_size);
     struct launch l = begin_registers(dev, s->head_size, "attention_transpose", false);
-    launch_memory(&l, cl->workspace, (size_t)to * s->part);
-    launch_tensor(&l, from);
-    launch_int(&l, s->rows);
-    launch_int(&l, s->heads);
-    launch_int(&l, s->ld);
-    launch_int(&l, stride);
-    launch_int(&l, s->heads * s->head_size);
-    launch_run(&l, 3,
-               (size_t[]){ (size_t)(s->ld / vw), (size_t)s->samples * (size_t)s->heads, (size_t)parts },
-               (size_t[]){ 1, 1, 1 });
+    fdit_launch_memory(&l, cl->workspace, (size_t)to * s->part);
+    fdit_launch_tensor(&l, from);
+    fdit_launch_int(&l, s->rows);
+    fdit_launch_int(&l, s->heads);
+    fdit_launch_int(&l, s->ld);
+    fdit_launch_int(&l, stride);
+    fdit_launch_int(&l, s->heads * s->head_size);
+    fdit_launch_run(&l, 3,
+                    (size_t[]){ (size_t)(s->ld / vw), (size_t)s->samples * (size_t)s->heads, (size_t)parts },
+                    (size_t[]){ 1, 1, 1 });
 }
 
 static void run_rows(struct launch *l, const struct heads *s, int rows_an_item)
 {
-    launch_run(l, 3,
-               (size_t[]){ ((size_t)s->rows + (size_t)rows_an_item - 1) / (size_t)rows_an_item,
-                           (size_t)s->heads, (size_t)s->samples },
-               (size_t[]){ 1, 1, 1 });
+    fdit_launch_run(l, 3,
+                    (size_t[]){ ((size_t)s->rows + (size_t)rows_an_item - 1) / (size_t)rows_an_item,
+                                (size_t)s->heads, (size_t)s->samples },
+                    (size_t[]){ 1, 1, 1 });
 }
 
 static int rows_an_item(const struct opencl *cl, int head_size)
@@ -134,15 +135,15 @@ static void attention_in_registers(fdit_device *dev, const struct fdit_attention
     int width = a->heads * a->head_size;
     transpose(dev, &s, fdit_at(a->qkv, (size_t)width), 0, 1, 3 * width);
     struct launch l = begin_registers(dev, a->head_size, "attention", true);
-    launch_tensor(&l, a->out);
-    launch_tensor(&l, a->lse);
-    launch_tensor(&l, a->qkv);
-    launch_memory(&l, cl->workspace, 0);
-    launch_int(&l, a->tokens);
-    launch_int(&l, a->heads);
-    launch_int(&l, s.ld);
-    launch_float(&l, (float)(1 / sqrt((double)a->head_size)));
-    launch_int(&l, fdit_has(a->lse));
+    fdit_launch_tensor(&l, a->out);
+    fdit_launch_tensor(&l, a->lse);
+    fdit_launch_tensor(&l, a->qkv);
+    fdit_launch_memory(&l, cl->workspace, 0);
+    fdit_launch_int(&l, a->tokens);
+    fdit_launch_int(&l, a->heads);
+    fdit_launch_int(&l, s.ld);
+    fdit_launch_float(&l, (float)(1 / sqrt((double)a->head_size)));
+    fdit_launch_int(&l, fdit_has(a->lse));
     run_rows(&l, &s, rows_an_item(cl, a->head_size));
 }
 
@@ -152,16 +153,16 @@ static void launch_backward(struct launch *l, const struct fdit_attention_backwa
                             const struct heads *s)
 {
     cl_mem workspace = opencl_of(l->dev)->workspace;
-    launch_tensor(l, a->qkv);
-    launch_tensor(l, a->lse);
-    launch_memory(l, workspace, 4 * s->part);
-    launch_memory(l, workspace, 0);
-    launch_size(l, s->part);
-    launch_int(l, a->tokens);
-    launch_int(l, a->heads);
-    launch_int(l, s->ld);
-    launch_int(l, s->ld);
-    launch_float(l, (float)(1 / sqrt((double)a->head_size)));
+    fdit_launch_tensor(l, a->qkv);
+    fdit_launch_tensor(l, a->lse);
+    fdit_launch_memory(l, workspace, 4 * s->part);
+    fdit_launch_memory(l, workspace, 0);
+    fdit_launch_size(l, s->part);
+    fdit_launch_int(l, a->tokens);
+    fdit_launch_int(l, a->heads);
+    fdit_launch_int(l, s->ld);
+    fdit_launch_int(l, s->ld);
+    fdit_launch_float(l, (float)(1 / sqrt((double)a->head_size)));
 }
 
 static void backward_in_registers(fdit_device *dev, const struct fdit_attention_backward_args *a)
@@ -172,14 +173,14 @@ static void backward_in_registers(fdit_device *dev, const struct fdit_attention_
     transpose(dev, &s, a->qkv, 0, 3, 3 * width);
     transpose(dev, &s, a->dout, 3, 1, width);
     struct launch l = begin_registers(dev, a->head_size, "attention_dq", false);
-    launch_tensor(&l, a->dqkv);
-    launch_tensor(&l, a->dout);
-    launch_tensor(&l, a->out);
+    fdit_launch_tensor(&l, a->dqkv);
+    fdit_launch_tensor(&l, a->dout);
+    fdit_launch_tensor(&l, a->out);
     launch_backward(&l, a, &s);
     run_rows(&l, &s, rows_an_item(cl, a->head_size));
     l = begin_registers(dev, a->head_size, "attention_dkv", false);
-    launch_tensor(&l, a->dqkv);
-    launch_tensor(&l, a->dout);
+    fdit_launch_tensor(&l, a->dqkv);
+    fdit_launch_tensor(&l, a->dout);
     launch_backward(&l, a, &s);
     run_rows(&l, &s, rows_an_item(cl, a->head_size) / 2);
 }
@@ -194,11 +195,11 @@ static bool fours(struct fdit_tensor t)
 static void run_tiles(struct launch *l, bool tall, int samples, int rows, int heads)
 {
     size_t by = tall ? 16 : 8, groups = ((size_t)rows + 4 * by - 1) / (4 * by);
-    launch_run(l, 3, (size_t[]){ groups * TILE_COLUMNS, (size_t)heads * by, (size_t)samples },
-               (size_t[]){ TILE_COLUMNS, by, 1 });
+    fdit_launch_run(l, 3, (size_t[]){ groups * TILE_COLUMNS, (size_t)heads * by, (size_t)samples },
+                    (size_t[]){ TILE_COLUMNS, by, 1 });
 }
 
-void opencl_attention(fdit_device *dev, const struct fdit_attention_args *a)
+void fdit_opencl_attention(fdit_device *dev, const struct fdit_attention_args *a)
 {
     if (vector_for(opencl_of(dev), a->head_size)) {
         attention_in_registers(dev, a);
@@ -207,17 +208,17 @@ void opencl_attention(fdit_device *dev, const struct fdit_attention_args *a)
     bool tall = tall_groups(opencl_of(dev), a->samples, a->tokens, a->heads);
     struct launch l =
         begin_tiles(dev, a->head_size, tall, a->head_size % 4 == 0 && fours(a->qkv), "attention", "FORWARD");
-    launch_tensor(&l, a->out);
-    launch_tensor(&l, a->lse);
-    launch_tensor(&l, a->qkv);
-    launch_int(&l, a->tokens);
-    launch_int(&l, a->heads);
-    launch_float(&l, (float)(1 / sqrt((double)a->head_size)));
-    launch_int(&l, fdit_has(a->lse));
+    fdit_launch_tensor(&l, a->out);
+    fdit_launch_tensor(&l, a->lse);
+    fdit_launch_tensor(&l, a->qkv);
+    fdit_launch_int(&l, a->tokens);
+    fdit_launch_int(&l, a->heads);
+    fdit_launch_float(&l, (float)(1 / sqrt((double)a->head_size)));
+    fdit_launch_int(&l, fdit_has(a->lse));
     run_tiles(&l, tall, a->samples, a->tokens, a->heads);
 }
 
-void opencl_attention_backward(fdit_device *dev, const struct fdit_attention_backward_args *a)
+void fdit_opencl_attention_backward(fdit_device *dev, const struct fdit_attention_backward_args *a)
 {
     static const char *const kernels[2][2] = { { "attention_dq", "DQ" }, { "attention_dkv", "DKV" } };
     if (vector_for(opencl_of(dev), a->head_size)) {
@@ -228,25 +229,25 @@ void opencl_attention_backward(fdit_device *dev, const struct fdit_attention_bac
     bool aligned = a->head_size % 4 == 0 && fours(a->qkv) && fours(a->dout);
     cl_mem delta = opencl_of(dev)->workspace;
     struct launch l = begin_tiles(dev, a->head_size, tall, false, "attention_delta", "DELTA");
-    launch_memory(&l, delta, 0);
-    launch_tensor(&l, a->dout);
-    launch_tensor(&l, a->out);
-    launch_int(&l, a->tokens);
-    launch_int(&l, a->heads);
-    launch_run(&l, 3,
-               (size_t[]){ ((size_t)a->tokens + DELTA_ROWS - 1) / DELTA_ROWS * DELTA_ITEMS,
-                           (size_t)a->heads * DELTA_ROWS, (size_t)a->samples },
-               (size_t[]){ DELTA_ITEMS, DELTA_ROWS, 1 });
+    fdit_launch_memory(&l, delta, 0);
+    fdit_launch_tensor(&l, a->dout);
+    fdit_launch_tensor(&l, a->out);
+    fdit_launch_int(&l, a->tokens);
+    fdit_launch_int(&l, a->heads);
+    fdit_launch_run(&l, 3,
+                    (size_t[]){ ((size_t)a->tokens + DELTA_ROWS - 1) / DELTA_ROWS * DELTA_ITEMS,
+                                (size_t)a->heads * DELTA_ROWS, (size_t)a->samples },
+                    (size_t[]){ DELTA_ITEMS, DELTA_ROWS, 1 });
     for (int k = 0; k < 2; k++) {
         l = begin_tiles(dev, a->head_size, tall, aligned, kernels[k][0], kernels[k][1]);
-        launch_tensor(&l, a->dqkv);
-        launch_tensor(&l, a->dout);
-        launch_tensor(&l, a->qkv);
-        launch_tensor(&l, a->lse);
-        launch_memory(&l, delta, 0);
-        launch_int(&l, a->tokens);
-        launch_int(&l, a->heads);
-        launch_float(&l, (float)(1 / sqrt((double)a->head_size)));
+        fdit_launch_tensor(&l, a->dqkv);
+        fdit_launch_tensor(&l, a->dout);
+        fdit_launch_tensor(&l, a->qkv);
+        fdit_launch_tensor(&l, a->lse);
+        fdit_launch_memory(&l, delta, 0);
+        fdit_launch_int(&l, a->tokens);
+        fdit_launch_int(&l, a->heads);
+        fdit_launch_float(&l, (float)(1 / sqrt((double)a->head_size)));
         run_tiles(&l, tall, a->samples, a->tokens, a->heads);
     }
 }

@@ -53,7 +53,8 @@ static void mix(struct cache_key *key, const char *text)
     key->b = hash(key->b, text, strlen(text) + 1);
 }
 
-struct cache_key opencl_cache_key(const struct opencl *cl, const char *const parts[2], const char *options)
+struct cache_key fdit_opencl_cache_key(const struct opencl *cl, const char *const parts[2],
+                                       const char *options)
 {
     static const cl_platform_info platform[] = { CL_PLATFORM_NAME, CL_PLATFORM_VERSION };
     static const cl_device_info device[] = { CL_DEVICE_NAME, CL_DEVICE_VENDOR, CL_DEVICE_VERSION,
@@ -83,7 +84,7 @@ static enum fdit_status folder_of(char **out)
                          : FDIT_ERROR_UNSUPPORTED;
 }
 
-enum fdit_status opencl_cache_path(struct cache_key key, bool make, const char *suffix, char **out)
+enum fdit_status fdit_opencl_cache_path(struct cache_key key, bool make, const char *suffix, char **out)
 {
     enum fdit_status status = FDIT_OK;
     char *folder = NULL, *above = NULL;
@@ -119,14 +120,14 @@ static cl_program program_from(struct opencl *cl, const unsigned char *binary, s
     return NULL;
 }
 
-cl_program opencl_cache_load(struct opencl *cl, struct cache_key key, const char *options)
+cl_program fdit_opencl_cache_load(struct opencl *cl, struct cache_key key, const char *options)
 {
     cl_program program = NULL;
     uint8_t *file = NULL;
     char *path = NULL;
     size_t size = 0;
     struct head head;
-    if (cl->quirks.has_own_cache || opencl_cache_path(key, false, "bin", &path) != FDIT_OK ||
+    if (cl->quirks.has_own_cache || fdit_opencl_cache_path(key, false, "bin", &path) != FDIT_OK ||
         !fdit_is_file(path) || fdit_file_read_all(NULL, path, most_bytes, &file, &size) != FDIT_OK ||
         size < sizeof head)
         goto out;
@@ -141,7 +142,7 @@ out:
     return program;
 }
 
-void opencl_cache_store(struct opencl *cl, struct cache_key key, cl_program program)
+void fdit_opencl_cache_store(struct opencl *cl, struct cache_key key, cl_program program)
 {
     unsigned char *file = NULL, *binary;
     char *path = NULL;
@@ -149,7 +150,7 @@ void opencl_cache_store(struct opencl *cl, struct cache_key key, cl_program prog
     if (cl->quirks.has_own_cache ||
         clGetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, sizeof bytes, &bytes, NULL) != CL_SUCCESS ||
         bytes == 0 || bytes > most_bytes - sizeof(struct head) ||
-        opencl_cache_path(key, true, "bin", &path) != FDIT_OK ||
+        fdit_opencl_cache_path(key, true, "bin", &path) != FDIT_OK ||
         fdit_alloc(NULL, bytes + sizeof(struct head), 1, &file) != FDIT_OK)
         goto out;
     binary = file + sizeof(struct head);

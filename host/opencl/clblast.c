@@ -27,7 +27,7 @@
 
 static pthread_mutex_t calls = PTHREAD_MUTEX_INITIALIZER;
 
-bool clblast_built_in(void)
+bool fdit_clblast_built_in(void)
 {
     return true;
 }
@@ -89,7 +89,7 @@ static bool same_architecture(const char *row, const char *name)
     return n >= base && memcmp(at, name, base) == 0 && (n == base || at[base] == ':');
 }
 
-const char *clblast_row_for(const struct opencl *cl, const struct clblast_identity *id, bool direct)
+const char *fdit_clblast_row_for(const struct opencl *cl, const struct clblast_identity *id, bool direct)
 {
     const char *best = NULL, *parameters;
     int most = 0;
@@ -105,7 +105,7 @@ const char *clblast_row_for(const struct opencl *cl, const struct clblast_identi
                                                                           : 0;
         }
         field(*row, 5, &parameters);
-        if (points > most && clblast_row_fits(cl, parameters, direct)) {
+        if (points > most && fdit_clblast_row_fits(cl, parameters, direct)) {
             most = points;
             best = *row;
         }
@@ -113,10 +113,10 @@ const char *clblast_row_for(const struct opencl *cl, const struct clblast_identi
     return best;
 }
 
-const char *clblast_row(const struct opencl *cl, bool direct)
+const char *fdit_clblast_row(const struct opencl *cl, bool direct)
 {
     struct clblast_identity id = identify(cl);
-    return clblast_row_for(cl, &id, direct);
+    return fdit_clblast_row_for(cl, &id, direct);
 }
 
 static size_t value_of(const char *parameters, const char *name, size_t otherwise)
@@ -128,7 +128,7 @@ static size_t value_of(const char *parameters, const char *name, size_t otherwis
     return otherwise;
 }
 
-bool clblast_row_fits(const struct opencl *cl, const char *parameters, bool direct)
+bool fdit_clblast_row_fits(const struct opencl *cl, const char *parameters, bool direct)
 {
     size_t items, floats;
     if (direct) {
@@ -165,7 +165,7 @@ static CLBlastTranspose transpose(bool yes)
     return yes ? CLBlastTransposeYes : CLBlastTransposeNo;
 }
 
-size_t clblast_workspace(const struct opencl *cl, const struct clblast_product *p)
+size_t fdit_clblast_workspace(const struct opencl *cl, const struct clblast_product *p)
 {
     size_t bytes = 0;
     cl_command_queue queue = cl->queue;
@@ -177,7 +177,7 @@ size_t clblast_workspace(const struct opencl *cl, const struct clblast_product *
     return code == CLBlastSuccess ? bytes : 0;
 }
 
-void clblast_forget(struct opencl *cl, cl_mem parent)
+void fdit_clblast_forget(struct opencl *cl, cl_mem parent)
 {
     int kept = 0;
     for (int i = 0; i < cl->clblast.n_views; i++) {
@@ -214,7 +214,7 @@ static cl_mem view(struct opencl *cl, cl_mem parent, size_t *at, size_t n)
     return made;
 }
 
-void clblast_run(fdit_device *dev, const struct clblast_product *p)
+void fdit_clblast_run(fdit_device *dev, const struct clblast_product *p)
 {
     struct opencl *cl = opencl_of(dev);
     struct clblast_product q = *p;
@@ -224,8 +224,8 @@ void clblast_run(fdit_device *dev, const struct clblast_product *p)
     q.a = view(cl, p->a, &q.a_at, p->lda * (p->a_transposed ? p->m : p->k));
     q.b = view(cl, p->b, &q.b_at, p->ldb * (p->b_transposed ? p->k : p->n));
     q.c = view(cl, p->c, &q.c_at, p->ldc * p->n);
-    cl_event *wanted = launch_foreign_begin(dev, &event);
-    size_t scratch = clblast_workspace(cl, p);
+    cl_event *wanted = fdit_launch_foreign_begin(dev, &event);
+    size_t scratch = fdit_clblast_workspace(cl, p);
     bool views = q.a_at + q.b_at + q.c_at == 0 && scratch > 0 && scratch <= cl->reserved;
     pthread_mutex_lock(&calls);
     CLBlastStatusCode code =
@@ -243,7 +243,7 @@ void clblast_run(fdit_device *dev, const struct clblast_product *p)
                          "FINEDIFFUSION_OPENCL_GEMM=default does without CLBlast",
                          cl->label, q.n, q.m, q.k, error_text(code), (int)code);
     else
-        launch_foreign_end(dev, wanted, "CLBlast");
+        fdit_launch_foreign_end(dev, wanted, "CLBlast");
 }
 
 /* ----------------------------------------------------------------------------------- parameters */
@@ -308,7 +308,7 @@ static double try_product(fdit_device *dev, const struct trial *t, fdit_buffer *
     for (size_t i = 0; i < all; i++)
         host[i] = number(i, (unsigned)t->m);
     fdit_write(dev, fdit_tensor_of(memory, FDIT_F32), host, all);
-    clblast_run(dev, &p);
+    fdit_clblast_run(dev, &p);
     float *got = host + all;
     fdit_context *ctx = opencl_of(dev)->ctx;
     if (fdit_read(ctx, dev, fdit_at(fdit_tensor_of(memory, FDIT_F32), p.c_at), got, t->m * t->n) != FDIT_OK)
@@ -364,7 +364,7 @@ static bool verify(fdit_device *dev, char why[CLBLAST_TEXT])
     return worst < 1e-5;
 }
 
-bool clblast_set(fdit_device *dev, const char *parameters, bool direct, char why[CLBLAST_TEXT])
+bool fdit_clblast_set(fdit_device *dev, const char *parameters, bool direct, char why[CLBLAST_TEXT])
 {
     struct opencl *cl = opencl_of(dev);
     char all[CLBLAST_TEXT];
@@ -386,9 +386,9 @@ bool clblast_set(fdit_device *dev, const char *parameters, bool direct, char why
     return cl->clblast.on;
 }
 
-void clblast_close(struct opencl *cl)
+void fdit_clblast_close(struct opencl *cl)
 {
-    clblast_forget(cl, NULL);
+    fdit_clblast_forget(cl, NULL);
     if (!cl->clblast.text[0])
         return;
     pthread_mutex_lock(&calls);
@@ -398,31 +398,31 @@ void clblast_close(struct opencl *cl)
 
 #else /* not built in */
 
-bool clblast_built_in(void)
+bool fdit_clblast_built_in(void)
 {
     return false;
 }
-const char *clblast_row_for(const struct opencl *cl, const struct clblast_identity *id, bool direct)
+const char *fdit_clblast_row_for(const struct opencl *cl, const struct clblast_identity *id, bool direct)
 {
     (void)cl;
     (void)id;
     (void)direct;
     return NULL;
 }
-const char *clblast_row(const struct opencl *cl, bool direct)
+const char *fdit_clblast_row(const struct opencl *cl, bool direct)
 {
     (void)cl;
     (void)direct;
     return NULL;
 }
-bool clblast_row_fits(const struct opencl *cl, const char *parameters, bool direct)
+bool fdit_clblast_row_fits(const struct opencl *cl, const char *parameters, bool direct)
 {
     (void)cl;
     (void)parameters;
     (void)direct;
     return false;
 }
-bool clblast_set(fdit_device *dev, const char *parameters, bool direct, char why[CLBLAST_TEXT])
+bool fdit_clblast_set(fdit_device *dev, const char *parameters, bool direct, char why[CLBLAST_TEXT])
 {
     (void)dev;
     (void)parameters;
@@ -430,23 +430,23 @@ bool clblast_set(fdit_device *dev, const char *parameters, bool direct, char why
     snprintf(why, CLBLAST_TEXT, "this program was built without CLBlast");
     return false;
 }
-size_t clblast_workspace(const struct opencl *cl, const struct clblast_product *p)
+size_t fdit_clblast_workspace(const struct opencl *cl, const struct clblast_product *p)
 {
     (void)cl;
     (void)p;
     return 0;
 }
-void clblast_run(fdit_device *dev, const struct clblast_product *p)
+void fdit_clblast_run(fdit_device *dev, const struct clblast_product *p)
 {
     (void)p;
     fdit_device_fail(dev, FDIT_ERROR_UNSUPPORTED, "this program was built without CLBlast");
 }
-void clblast_forget(struct opencl *cl, cl_mem parent)
+void fdit_clblast_forget(struct opencl *cl, cl_mem parent)
 {
     (void)cl;
     (void)parent;
 }
-void clblast_close(struct opencl *cl)
+void fdit_clblast_close(struct opencl *cl)
 {
     (void)cl;
 }

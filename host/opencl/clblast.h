@@ -22,7 +22,7 @@ struct clblast_product {
     size_t lda, ldb, ldc;
 };
 
-bool clblast_built_in(void);
+bool fdit_clblast_built_in(void);
 /* A device as CLBlast's data base names it. */
 struct clblast_identity {
     const char *type, *vendor; /* "CPU" or "GPU"; vendor "": none that the table has */
@@ -30,22 +30,22 @@ struct clblast_identity {
 };
 /* The row of the table for this device: its own, its architecture's, its vendor's, the one for all;
  * NULL: none fits it. `direct`: of the kernel that needs no copies of its operands. */
-const char *clblast_row(const struct opencl *cl, bool direct);
+const char *fdit_clblast_row(const struct opencl *cl, bool direct);
 /* The same as if it were another device, with the limits of this one. */
-const char *clblast_row_for(const struct opencl *cl, const struct clblast_identity *id, bool direct);
+const char *fdit_clblast_row_for(const struct opencl *cl, const struct clblast_identity *id, bool direct);
 /* Whether the device has the work-items and local memory that a row's parameters ask for. */
-bool clblast_row_fits(const struct opencl *cl, const char *parameters, bool direct);
+bool fdit_clblast_row_fits(const struct opencl *cl, const char *parameters, bool direct);
 /* Makes all products run by one kernel, whatever their size, with these parameters ("KWG=32 ...";
  * NULL: the library's own), and compares a few with the host. False: not built in, not taken, or
  * wrong; `why` says it. */
-bool clblast_set(fdit_device *dev, const char *parameters, bool direct, char why[CLBLAST_TEXT]);
+bool fdit_clblast_set(fdit_device *dev, const char *parameters, bool direct, char why[CLBLAST_TEXT]);
 /* Bytes of scratch for a product (its buffers are not looked at; offsets count as 0). */
-size_t clblast_workspace(const struct opencl *cl, const struct clblast_product *p);
+size_t fdit_clblast_workspace(const struct opencl *cl, const struct clblast_product *p);
 /* Enqueues it, with cl->workspace as scratch. A failure is sticky. */
-void clblast_run(fdit_device *dev, const struct clblast_product *p);
+void fdit_clblast_run(fdit_device *dev, const struct clblast_product *p);
 /* A buffer is about to be freed: its views are. NULL: all. */
-void clblast_forget(struct opencl *cl, cl_mem parent);
+void fdit_clblast_forget(struct opencl *cl, cl_mem parent);
 /* Before the context is released. */
-void clblast_close(struct opencl *cl);
+void fdit_clblast_close(struct opencl *cl);
 
 #endif

@@ -37,7 +37,7 @@ static void drop(struct watched *w)
     *w = (struct watched){ 0 };
 }
 
-void crash_watch(const char *spec, const char *subject)
+void fdit_crash_watch(const char *spec, const char *subject)
 {
     enum fdit_status status = FDIT_OK;
     struct watched *w = NULL;
@@ -48,10 +48,10 @@ void crash_watch(const char *spec, const char *subject)
     if (!w)
         goto out;
     TRY(fdit_strdup(NULL, spec, &w->spec));
-    TRY(verdict_path(subject, &w->path));
+    TRY(fdit_verdict_path(subject, &w->path));
     TRY(fdit_strf(NULL, &w->before,
                   "%swhen %.0f\ngood %d platforms 0 gpus 0\nnote it ended an earlier job by signal ",
-                  verdict_head, fdit_clock_date(), VERDICT_CRASHED));
+                  fdit_verdict_head, fdit_clock_date(), VERDICT_CRASHED));
     TRY(fdit_strf(NULL, &w->behind, "; `finediffusion devices --all` tries it again\nfiles 0\nsubject\n%s",
                   subject));
     w->armed = 1;
@@ -61,7 +61,7 @@ out:
     pthread_mutex_unlock(&lock);
 }
 
-void crash_unwatch(const char *spec)
+void fdit_crash_unwatch(const char *spec)
 {
     pthread_mutex_lock(&lock);
     for (int i = 0; spec && i < MOST; i++)

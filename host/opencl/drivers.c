@@ -31,7 +31,7 @@ extern char **environ;
 static const char default_folder[] = "/etc/OpenCL/vendors";
 enum { ICD_MOST = 4096 };
 
-void drivers_free(struct driver *list, size_t n)
+void fdit_drivers_free(struct driver *list, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         fdit_free(list[i].name);
@@ -60,7 +60,7 @@ out:
     return status;
 }
 
-enum fdit_status drivers_add_file(fdit_context *ctx, const char *path, char **text)
+enum fdit_status fdit_drivers_add_file(fdit_context *ctx, const char *path, char **text)
 {
     enum fdit_status status = FDIT_OK;
     char *line = NULL;
@@ -88,13 +88,13 @@ static enum fdit_status add_library(fdit_context *ctx, const char *library, char
     char *file = NULL;
     Dl_info loader;
     if (!*library || strchr(library, '/'))
-        return *library ? drivers_add_file(ctx, library, text) : FDIT_OK;
+        return *library ? fdit_drivers_add_file(ctx, library, text) : FDIT_OK;
     while (path && *path) {
         size_t n = strcspn(path, ":");
         fdit_free(file);
         TRY(fdit_strf(ctx, &file, "%.*s/%s", (int)n, path, library));
         if (n && fdit_is_file(file)) {
-            TRY(drivers_add_file(ctx, file, text));
+            TRY(fdit_drivers_add_file(ctx, file, text));
             goto out;
         }
         path += n + (path[n] == ':');
@@ -109,7 +109,7 @@ static enum fdit_status add_library(fdit_context *ctx, const char *library, char
             TRY(fdit_strf(ctx, &file, "%.*s/%s", (int)(fdit_path_base(loader.dli_fname) - loader.dli_fname),
                           loader.dli_fname, library));
         if (file && fdit_is_file(file)) {
-            TRY(drivers_add_file(ctx, file, text));
+            TRY(fdit_drivers_add_file(ctx, file, text));
             goto out;
         }
     }
@@ -135,7 +135,7 @@ static enum fdit_status add(fdit_context *ctx, struct driver **list, size_t *n, 
     TRY(fdit_strdup(ctx, library, &d->library));
     TRY(fdit_strdup(ctx, "", &d->note));
     if (icd)
-        TRY(drivers_add_file(ctx, icd, &d->identity));
+        TRY(fdit_drivers_add_file(ctx, icd, &d->identity));
     TRY(append(ctx, &d->identity, library));
     TRY(append(ctx, &d->identity, "\n"));
     TRY(add_library(ctx, library, &d->identity));
@@ -193,7 +193,7 @@ out:
     return status;
 }
 
-enum fdit_status drivers_installed(fdit_context *ctx, struct driver **out, size_t *n)
+enum fdit_status fdit_drivers_installed(fdit_context *ctx, struct driver **out, size_t *n)
 {
     enum fdit_status status = FDIT_OK;
     const char *where = getenv("OCL_ICD_VENDORS"), *other = getenv("OPENCL_VENDOR_PATH"),
@@ -239,7 +239,7 @@ enum fdit_status drivers_installed(fdit_context *ctx, struct driver **out, size_
 out:
     fdit_free(name);
     if (list)
-        drivers_free(list, *n);
+        fdit_drivers_free(list, *n);
     if (status != FDIT_OK)
         *n = 0;
     return status;
@@ -325,7 +325,7 @@ static void mix_environment(struct hash *h)
     mix(h, text);
 }
 
-enum fdit_status drivers_surroundings(fdit_context *ctx, char **out)
+enum fdit_status fdit_drivers_surroundings(fdit_context *ctx, char **out)
 {
     static const char *const places[] = { "/",
                                           "/sys",

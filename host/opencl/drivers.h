@@ -23,14 +23,14 @@ struct driver {
 
 /* ---- drivers.c: what is installed */
 
-/* The drivers that the loader would load, in its order. Free with drivers_free. */
-enum fdit_status drivers_installed(fdit_context *ctx, struct driver **out, size_t *n);
-void drivers_free(struct driver *list, size_t n);
+/* The drivers that the loader would load, in its order. Free with fdit_drivers_free. */
+enum fdit_status fdit_drivers_installed(fdit_context *ctx, struct driver **out, size_t *n);
+void fdit_drivers_free(struct driver *list, size_t n);
 /* What verdicts about drivers depend on beside their files: the kernel, what can be seen of /sys
  * and /dev, limits, variables of the environment. Hex digits; free with fdit_free. */
-enum fdit_status drivers_surroundings(fdit_context *ctx, char **out);
+enum fdit_status fdit_drivers_surroundings(fdit_context *ctx, char **out);
 /* "PATH size time", "PATH missing": appended to *text. */
-enum fdit_status drivers_add_file(fdit_context *ctx, const char *path, char **text);
+enum fdit_status fdit_drivers_add_file(fdit_context *ctx, const char *path, char **text);
 
 /* ---- verdicts.c: what is remembered about them, in the folder of compiled programs */
 
@@ -45,17 +45,17 @@ struct verdict {
                     changed */
 };
 /* Is there a verdict about exactly `subject`, not too old? */
-extern const char verdict_head[]; /* the file's first line */
+extern const char fdit_verdict_head[]; /* the file's first line */
 /* Where a verdict about it lies; its folder is made. Free with fdit_free. */
-enum fdit_status verdict_path(const char *subject, char **out);
-bool verdict_load(const char *subject, struct verdict *out);
-void verdict_store(const char *subject, const struct verdict *v); /* a failure has no effect */
+enum fdit_status fdit_verdict_path(const char *subject, char **out);
+bool fdit_verdict_load(const char *subject, struct verdict *out);
+void fdit_verdict_store(const char *subject, const struct verdict *v); /* a failure has no effect */
 
 /* ---- crash.c: a verdict for a later process when this one crashes */
 
 /* From here on, until _unwatch, a crash of this process speaks against the device. */
-void crash_watch(const char *spec, const char *subject);
-void crash_unwatch(const char *spec); /* one that is not watched: nothing */
+void fdit_crash_watch(const char *spec, const char *subject);
+void fdit_crash_unwatch(const char *spec); /* one that is not watched: nothing */
 
 /* ---- helper.c */
 
@@ -67,24 +67,24 @@ enum { HELPER_DONE = 86 };
 /* Before the first call of OpenCL: decides, once for the process, which drivers are loaded, and
  * loads them. *any: there are some. gpus: none is loaded where none of them has a GPU (*any false
  * then). */
-enum fdit_status drivers_admit(fdit_context *ctx, bool gpus, bool *any);
+enum fdit_status fdit_drivers_admit(fdit_context *ctx, bool gpus, bool *any);
 /* What was found; valid until the process ends. n 0 without a helper. */
-const struct driver *drivers_known(size_t *n);
+const struct driver *fdit_drivers_known(size_t *n);
 /* Tries the device out in another process: opens it and computes the self-test. *why: NULL when
  * that process lived through it (which does not say that it computes correctly), else what
  * happened; *said: what the driver printed meanwhile, "" when nothing. Both are freed with
  * fdit_free. */
-enum fdit_status drivers_try(fdit_context *ctx, const char *spec, const char *name, const char *version,
-                             char **why, char **said);
+enum fdit_status fdit_drivers_try(fdit_context *ctx, const char *spec, const char *name, const char *version,
+                                  char **why, char **said);
 /* A matrix unit of an open device: what it is called, for which type ("bf16"), and what its verdict depends
  * on beside the drivers. */
 struct unit_subject {
     const char *spec, *device, *unit, *type, *key;
 };
-/* The same for it: unit_trial in another process. v->good: it computes correctly, v->note says how fast; else
- * the note says what is wrong, or happened. The note is NULL where no helper can make a trial. *subject: for
- * crash_watch; it and the strings of v are freed with fdit_free. */
-enum fdit_status drivers_try_unit(fdit_context *ctx, const struct unit_subject *unit, struct verdict *v,
-                                  char **subject);
+/* The same for it: fdit_unit_trial in another process. v->good: it computes correctly, v->note says how fast;
+ * else the note says what is wrong, or happened. The note is NULL where no helper can make a trial. *subject:
+ * for fdit_crash_watch; it and the strings of v are freed with fdit_free. */
+enum fdit_status fdit_drivers_try_unit(fdit_context *ctx, const struct unit_subject *unit, struct verdict *v,
+                                       char **subject);
 
 #endif

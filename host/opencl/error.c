@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-const char *opencl_error_name(cl_int error)
+const char *fdit_opencl_error_name(cl_int error)
 {
     switch (error) {
 #define NAME(e) \
@@ -85,10 +85,11 @@ static void describe(char *text, size_t bytes, struct opencl *cl, cl_int error, 
         atomic_flag_clear(&cl->said_lock);
     }
     snprintf(text, bytes, "opencl, %s: %s of %s: %s (%d)%s%s%s", cl && cl->label ? cl->label : "-", api, what,
-             opencl_error_name(error), (int)error, *said ? "; the driver says: " : "", said, advice(error));
+             fdit_opencl_error_name(error), (int)error, *said ? "; the driver says: " : "", said,
+             advice(error));
 }
 
-bool opencl_ok(fdit_device *dev, cl_int error, const char *api, const char *what)
+bool fdit_opencl_ok(fdit_device *dev, cl_int error, const char *api, const char *what)
 {
     if (error == CL_SUCCESS)
         return true;
@@ -98,8 +99,8 @@ bool opencl_ok(fdit_device *dev, cl_int error, const char *api, const char *what
     return false;
 }
 
-enum fdit_status opencl_status(fdit_context *ctx, struct opencl *cl, cl_int error, const char *api,
-                               const char *what)
+enum fdit_status fdit_opencl_status(fdit_context *ctx, struct opencl *cl, cl_int error, const char *api,
+                                    const char *what)
 {
     if (error == CL_SUCCESS)
         return FDIT_OK;

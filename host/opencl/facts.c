@@ -52,7 +52,7 @@ static enum fdit_status value_of(fdit_context *ctx, cl_device_id device, size_t 
     size_t bytes = 0;
     memset(&v, 0, sizeof v);
     if (facts[i].kind == TEXT)
-        return opencl_device_text(ctx, device, facts[i].what, out);
+        return fdit_opencl_device_text(ctx, device, facts[i].what, out);
     if (clGetDeviceInfo(device, facts[i].what, sizeof v, &v, &bytes) != CL_SUCCESS || !bytes)
         return fdit_strdup(ctx, "no answer", out);
     switch (facts[i].kind) {
@@ -64,13 +64,13 @@ static enum fdit_status value_of(fdit_context *ctx, cl_device_id device, size_t 
     }
 }
 
-enum fdit_status opencl_facts(fdit_context *ctx, fdit_device *dev, char **out)
+enum fdit_status fdit_opencl_facts(fdit_context *ctx, fdit_device *dev, char **out)
 {
     const struct opencl *cl = opencl_of(dev);
     enum fdit_status status = FDIT_OK;
     char *text = NULL, *longer = NULL, *value = NULL, *platform = NULL, *version = NULL;
-    TRY(opencl_platform_text(ctx, cl->platform, CL_PLATFORM_NAME, &platform));
-    TRY(opencl_platform_text(ctx, cl->platform, CL_PLATFORM_VERSION, &version));
+    TRY(fdit_opencl_platform_text(ctx, cl->platform, CL_PLATFORM_NAME, &platform));
+    TRY(fdit_opencl_platform_text(ctx, cl->platform, CL_PLATFORM_VERSION, &version));
     TRY(fdit_strf(ctx, &text, "platform: %s, %s\n", platform, version));
     for (size_t i = 0; i < sizeof facts / sizeof *facts; i++) {
         TRY(value_of(ctx, cl->device, i, &value));
@@ -80,7 +80,7 @@ enum fdit_status opencl_facts(fdit_context *ctx, fdit_device *dev, char **out)
         fdit_free(text);
         text = longer;
     }
-    TRY(units_report(ctx, dev, &value));
+    TRY(fdit_units_report(ctx, dev, &value));
     TRY(fdit_strf(ctx, &longer, "%s%s", text, value));
     fdit_free(text);
     text = longer;

@@ -28,7 +28,7 @@ static struct gemm_config default_config(const struct opencl *cl, bool swap)
 
 static const char *const engine_names[] = { "default", "tile", "registers", "clblast", "block", "matrix" };
 
-void gemm_config_text(const struct gemm_config *c, char out[GEMM_TEXT])
+void fdit_gemm_config_text(const struct gemm_config *c, char out[GEMM_TEXT])
 {
     if (c->engine == GEMM_TILE)
         snprintf(out, GEMM_TEXT, "tile im=%d nv=%d step=%d", c->im, c->nv, c->step);
@@ -66,7 +66,7 @@ static bool valid(const struct gemm_config *c)
                step && whole && block_local_bytes(c) <= 48 << 10;
     }
     if (c->engine == GEMM_MATRIX)
-        return matrix_valid(c);
+        return fdit_matrix_valid(c);
     return c->engine == GEMM_CLBLAST || c->engine == GEMM_DEFAULT;
 }
 
@@ -79,9 +79,9 @@ static bool parse_unit(const char **text, struct gemm_config *c)
     if (sscanf(*text, " %31[a-z0-9-]%n", name, &used) != 1)
         return false;
     bool is_emulated = strncmp(name, emulated, sizeof emulated - 1) == 0;
-    const struct matrix_unit *unit = matrix_unit_find(is_emulated ? name + sizeof emulated - 1 : name);
+    const struct matrix_unit *unit = fdit_matrix_unit_find(is_emulated ? name + sizeof emulated - 1 : name);
     if (unit)
-        *c = matrix_config(unit, is_emulated);
+        *c = fdit_matrix_config(unit, is_emulated);
     *text += used;
     return unit != NULL;
 }
@@ -101,7 +101,7 @@ static int *config_field(struct gemm_config *c, const char *key)
     return NULL;
 }
 
-bool gemm_config_parse(const char *text, struct gemm_config *out)
+bool fdit_gemm_config_parse(const char *text, struct gemm_config *out)
 {
     struct gemm_config c = { .im = 4, .nv = 4, .step = 16, .vw = 4, .group = 8, .bx = 16, .by = 16 };
     char name[16], key[8];
@@ -161,7 +161,7 @@ static void block_fit(const struct opencl *cl, const struct gemm_shape *s, struc
         c->im = 4;
 }
 
-struct gemm_config gemm_default(const struct opencl *cl, const struct gemm_shape *s)
+struct gemm_config fdit_gemm_default(const struct opencl *cl, const struct gemm_shape *s)
 {
     return default_config(cl, swapped(s));
 }
@@ -190,13 +190,13 @@ static struct gemm_config fitted(const struct opencl *cl, const struct gemm_shap
 }
 
 /* What was tuned for the shape, NULL: nothing. A tile for many rows is not good for one. */
-bool gemm_same_product(const struct gemm_shape *a, const struct gemm_shape *b)
+bool fdit_gemm_same_product(const struct gemm_shape *a, const struct gemm_shape *b)
 {
     return a->kind == b->kind && a->plain == b->plain && a->storage == b->storage && a->N == b->N &&
            (a->K == b->K || a->kind == GEMM_DW);
 }
 
-int gemm_tuned_index(const struct opencl *cl, const struct gemm_shape *s)
+int fdit_gemm_tuned_index(const struct opencl *cl, const struct gemm_shape *s)
 {
     int i = 0;
     for (; i < cl->n_tuned; i++) {
@@ -204,7 +204,7 @@ int gemm_tuned_index(const struct opencl *cl, const struct gemm_shape *s)
         struct gemm_shape of = {
             .kind = t->kind, .plain = t->plain, .storage = t->storage, .N = t->N, .K = t->K
         };
-        if (gemm_same_product(&of, s))
+        if (fdit_gemm_same_product(&of, s))
             break;
     }
     return i;
@@ -212,7 +212,7 @@ int gemm_tuned_index(const struct opencl *cl, const struct gemm_shape *s)
 
 static const struct gemm_config *tuned_for(const struct opencl *cl, const struct gemm_shape *s)
 {
-    int i = s->vectors || s->operands != FDIT_F32 ? cl->n_tuned : gemm_tuned_index(cl, s);
+    int i = s->vectors || s->operands != FDIT_F32 ? cl->n_tuned : fdit_gemm_tuned_index(cl, s);
     return i < cl->n_tuned ? &cl->tuned[i].config : NULL;
 }
 
@@ -229,22 +229,25 @@ static const struct gemm_config *unit_for(const struct opencl *cl, const struct 
     return s->operands != FDIT_F32 && u->config.engine == GEMM_MATRIX ? &u->config : NULL;
 }
 
-struct gemm_config gemm_choose(const struct opencl *cl, const struct gemm_shape *s)
+struct gemm_config fdit_gemm_choose(const struct opencl *cl, const struct gemm_shape *s)
 {
     const struct gemm_config *tuned = tuned_for(cl, s), *unit = unit_for(cl, s);
     bool forced = cl->gemm_forced.engine != GEMM_DEFAULT;
-    struct gemm_config c = forced ? cl->gemm_forced : unit ? *unit : tuned ? *tuned : gemm_default(cl, s);
+    struct gemm_config c = forced  ? cl->gemm_forced
+                           : unit  ? *unit
+                           : tuned ? *tuned
+                                   : fdit_gemm_default(cl, s);
     if (c.engine == GEMM_MATRIX && fits_matrix(cl, s)) {
         if (!c.parts)
             c.parts = s->operands == FDIT_F32 ? MATRIX_PARTS_F32 : 1;
-        matrix_fit(&c, cl->local_bytes);
+        fdit_matrix_fit(&c, cl->local_bytes);
         return c;
     }
     if (c.engine == GEMM_CLBLAST || c.engine == GEMM_MATRIX) {
         if (c.engine == GEMM_CLBLAST && cl->clblast.on && s->storage == FDIT_F32 && s->operands == FDIT_F32 &&
             !s->vectors)
             return c;
-        c = gemm_default(cl, s);
+        c = fdit_gemm_default(cl, s);
         forced = false;
         tuned = NULL;
     }
@@ -273,7 +276,7 @@ static int matrix_ld(const struct opencl *cl, const struct gemm_shape *s)
     return s->plain ? n_in : gemm_ld(cl, n_out);
 }
 
-size_t gemm_matrix_floats(const struct opencl *cl, const struct gemm_shape *s)
+size_t fdit_gemm_matrix_floats(const struct opencl *cl, const struct gemm_shape *s)
 {
     int rows = s->kind == GEMM_DW ? s->K
                : s->plain         ? (s->kind == GEMM_FORWARD ? s->N : s->K)
@@ -281,14 +284,14 @@ size_t gemm_matrix_floats(const struct opencl *cl, const struct gemm_shape *s)
     return (size_t)rows * (size_t)matrix_ld(cl, s);
 }
 
-size_t gemm_workspace(const struct opencl *cl, const struct gemm_shape *s)
+size_t fdit_gemm_workspace(const struct opencl *cl, const struct gemm_shape *s)
 {
-    struct gemm_config c = gemm_choose(cl, s);
+    struct gemm_config c = fdit_gemm_choose(cl, s);
     size_t n, most = 0;
     if (c.engine == GEMM_CLBLAST) { /* some calls of the shape are left to ours: run_product */
         struct clblast_product p = clblast_of(s, matrix_ld(cl, s));
-        most = clblast_workspace(cl, &p);
-        c = fitted(cl, s, gemm_default(cl, s), false);
+        most = fdit_clblast_workspace(cl, &p);
+        c = fitted(cl, s, fdit_gemm_default(cl, s), false);
     }
     if (c.engine != GEMM_REGISTERS || !swapped(s))
         return most;
@@ -321,12 +324,12 @@ static const struct program_state *block_for(fdit_device *dev, const struct gemm
 {
     char options[VARIANT_OPTIONS], tile[120];
     if (c->engine == GEMM_MATRIX) {
-        matrix_options(c, tile);
+        fdit_matrix_options(c, tile);
         snprintf(options, sizeof options, "%s -DPARTS=%d -DW_TYPE=%d -DACT=%d%s%s%s%s%s", tile, c->parts,
                  storage_number(s->storage), b->act, s->operands == FDIT_F16 ? " -DF16" : "",
                  b->slope ? " -DSLOPE" : "", b->aligned ? " -DALIGNED" : "",
                  s->kind == GEMM_DW ? " -DA_COLUMNS" : "", swapped(s) ? "" : " -DB_ROWS");
-        return opencl_variant(dev, "linear_matrix.cl", "linear_matrix", options);
+        return fdit_opencl_variant(dev, "linear_matrix.cl", "linear_matrix", options);
     }
     snprintf(options, sizeof options,
              "-DBX=%d -DBY=%d -DIM=%d -DIN=%d -DTK=%d -DUNROLL=%d -DROUND=%d -DW_TYPE=%d "
@@ -334,7 +337,7 @@ static const struct program_state *block_for(fdit_device *dev, const struct gemm
              c->bx, c->by, c->im, c->nv, c->step, opencl_of(dev)->quirks.unroll, round_number(s->operands),
              storage_number(s->storage), b->act, b->slope ? " -DSLOPE" : "", b->aligned ? " -DALIGNED" : "",
              s->kind == GEMM_DW ? " -DA_COLUMNS" : "", swapped(s) ? "" : " -DB_ROWS");
-    return opencl_variant(dev, "linear_block.cl", "linear_block", options);
+    return fdit_opencl_variant(dev, "linear_block.cl", "linear_block", options);
 }
 
 static const struct program_state *build_for(fdit_device *dev, const struct gemm_shape *s,
@@ -346,20 +349,20 @@ static const struct program_state *build_for(fdit_device *dev, const struct gemm
         snprintf(options, sizeof options, "-DIM=%d -DVW=%d -DNV=%d -DGROUP_M=%d -DROUND=%d -DW_TYPE=%d%s%s",
                  c->im, c->vw, c->nv, c->group, round_number(s->operands), storage_number(s->storage), a,
                  swapped(s) ? " -DSWAPPED" : "");
-        return opencl_variant(dev, "linear_registers.cl", "linear_registers", options);
+        return fdit_opencl_variant(dev, "linear_registers.cl", "linear_registers", options);
     }
     snprintf(options, sizeof options, "-DITEM_M=%d -DITEM_N=%d -DTK=%d -DROUND=%d -DW_TYPE=%d%s%s", c->im,
              c->nv, c->step, round_number(s->operands), storage_number(s->storage), a,
              swapped(s) ? "" : " -DB_ROWS");
-    return opencl_variant(dev, "linear.cl", "linear", options);
+    return fdit_opencl_variant(dev, "linear.cl", "linear", options);
 }
 
-void gemm_prepare(fdit_device *dev, const struct gemm_shape *s)
+void fdit_gemm_prepare(fdit_device *dev, const struct gemm_shape *s)
 {
-    struct gemm_config c = gemm_choose(opencl_of(dev), s);
+    struct gemm_config c = fdit_gemm_choose(opencl_of(dev), s);
     if (c.engine == GEMM_CLBLAST) {
-        opencl_variant(dev, "epilogue.cl", "epilogue", "");
-        c = fitted(opencl_of(dev), s, gemm_default(opencl_of(dev), s), false);
+        fdit_opencl_variant(dev, "epilogue.cl", "epilogue", "");
+        c = fitted(opencl_of(dev), s, fdit_gemm_default(opencl_of(dev), s), false);
     }
     if (c.engine == GEMM_BLOCK || c.engine == GEMM_MATRIX) {
         /* a plan does not say which have an activation: GELU, if any */
@@ -373,7 +376,7 @@ void gemm_prepare(fdit_device *dev, const struct gemm_shape *s)
     }
     build_for(dev, s, &c);
     if (c.engine == GEMM_REGISTERS && swapped(s))
-        opencl_program_need(dev, PROGRAM_TRANSPOSE);
+        fdit_opencl_program_need(dev, PROGRAM_TRANSPOSE);
 }
 
 /* A plan does not say which of its matrices are frozen: both ways are made ready. */
@@ -401,7 +404,7 @@ static enum fdit_dtype operands_of(const fdit_device *dev, enum gemm_kind kind)
     return dev->precision == FDIT_BF16 ? FDIT_BF16 : FDIT_F32;
 }
 
-int gemm_shapes_of(const struct fdit_op_shape *op, struct gemm_shape out[2])
+int fdit_gemm_shapes_of(const struct fdit_op_shape *op, struct gemm_shape out[2])
 {
     bool dw = op->op == FDIT_OP_LINEAR_DW;
     if (op->op != FDIT_OP_LINEAR && op->op != FDIT_OP_LINEAR_DX && !dw)
@@ -423,27 +426,27 @@ static void say_choice(struct opencl *cl, const struct gemm_shape *s)
     if (cl->n_chosen == TUNED)
         return;
     memcpy(cl->chosen[cl->n_chosen++], said, sizeof said);
-    struct gemm_config c = gemm_choose(cl, s);
-    gemm_config_text(&c, text);
+    struct gemm_config c = fdit_gemm_choose(cl, s);
+    fdit_gemm_config_text(&c, text);
     fdit_log(cl->ctx, FDIT_LOG_INFO, "%s: %s %dx%dx%d by %s%s", cl->label, names[s->kind], s->M, s->N, s->K,
              text, tuned_for(cl, s) ? " (tuned)" : "");
 }
 
-void opencl_linear_prepare(fdit_device *dev, const struct fdit_op_shape *shape)
+void fdit_opencl_linear_prepare(fdit_device *dev, const struct fdit_op_shape *shape)
 {
     struct gemm_shape s = shape_of(shape, shape->plain || shape->op == FDIT_OP_LINEAR_DW);
     s.operands = operands_of(dev, s.kind);
     if (!s.plain)
-        s.storage = opencl_weight_storage(dev, &(struct fdit_weight_desc){ .storage = FDIT_F32 });
+        s.storage = fdit_opencl_weight_storage(dev, &(struct fdit_weight_desc){ .storage = FDIT_F32 });
     say_choice(opencl_of(dev), &s);
-    gemm_prepare(dev, &s);
+    fdit_gemm_prepare(dev, &s);
 }
 
-size_t opencl_linear_workspace(fdit_device *dev, const struct fdit_op_shape *shape)
+size_t fdit_opencl_linear_workspace(fdit_device *dev, const struct fdit_op_shape *shape)
 {
     struct gemm_shape plain = shape_of(shape, true), frozen = shape_of(shape, false);
     plain.operands = frozen.operands = operands_of(dev, plain.kind);
-    size_t a = gemm_workspace(opencl_of(dev), &plain), b = gemm_workspace(opencl_of(dev), &frozen);
+    size_t a = fdit_gemm_workspace(opencl_of(dev), &plain), b = fdit_gemm_workspace(opencl_of(dev), &frozen);
     if (shape->samples < 1 || shape->tokens < 1 || shape->op == FDIT_OP_LINEAR_DW)
         return 0;
     return a > b ? a : b;
@@ -463,33 +466,33 @@ struct product {
 
 static void launch_epilogue(struct launch *l, const struct product *p, int lda, int ldb)
 {
-    launch_memory(l, p->w, p->scales);
-    launch_tensor(l, p->bias);
-    launch_tensor(l, p->pre);
-    launch_tensor(l, p->gate);
-    launch_tensor(l, p->residual);
-    launch_tensor(l, p->add);
-    launch_int(l, p->shape.M);
-    launch_int(l, p->shape.N);
-    launch_int(l, p->shape.K);
-    launch_int(l, lda);
-    launch_int(l, ldb);
-    launch_int(l, p->rows);
-    launch_int(l, p->gate_stride);
-    launch_uint(l, p->flags);
+    fdit_launch_memory(l, p->w, p->scales);
+    fdit_launch_tensor(l, p->bias);
+    fdit_launch_tensor(l, p->pre);
+    fdit_launch_tensor(l, p->gate);
+    fdit_launch_tensor(l, p->residual);
+    fdit_launch_tensor(l, p->add);
+    fdit_launch_int(l, p->shape.M);
+    fdit_launch_int(l, p->shape.N);
+    fdit_launch_int(l, p->shape.K);
+    fdit_launch_int(l, lda);
+    fdit_launch_int(l, ldb);
+    fdit_launch_int(l, p->rows);
+    fdit_launch_int(l, p->gate_stride);
+    fdit_launch_uint(l, p->flags);
 }
 
 static void run_tile(fdit_device *dev, const struct product *p, const struct gemm_config *c)
 {
     const struct gemm_shape *s = &p->shape;
-    struct launch l = launch_variant(dev, build_for(dev, s, c), "linear");
+    struct launch l = fdit_launch_variant(dev, build_for(dev, s, c), "linear");
     size_t group = (size_t)opencl_of(dev)->group, side = group / 16;
     size_t tile_m = side * (size_t)c->im, tile_n = 16 * (size_t)c->nv;
-    launch_tensor(&l, p->y);
-    launch_tensor(&l, p->a);
-    launch_memory(&l, p->w, p->w_at);
+    fdit_launch_tensor(&l, p->y);
+    fdit_launch_tensor(&l, p->a);
+    fdit_launch_memory(&l, p->w, p->w_at);
     launch_epilogue(&l, p, s->kind == GEMM_DW ? s->M : s->K, p->ldw);
-    launch_run(
+    fdit_launch_run(
         &l, 2,
         (size_t[]){ ((size_t)s->N + tile_n - 1) / tile_n * 16, ((size_t)s->M + tile_m - 1) / tile_m * side },
         (size_t[]){ 16, side });
@@ -515,22 +518,22 @@ static void run_block(fdit_device *dev, const struct product *p, const struct ge
     };
     bool matrix = c->engine == GEMM_MATRIX;
     const char *kernel = matrix ? "linear_matrix" : "linear_block";
-    struct launch l = launch_variant(dev, block_for(dev, s, c, &b), kernel);
-    launch_tensor(&l, p->y);
-    launch_tensor(&l, p->a);
-    launch_memory(&l, p->w, p->w_at);
+    struct launch l = fdit_launch_variant(dev, block_for(dev, s, c, &b), kernel);
+    fdit_launch_tensor(&l, p->y);
+    fdit_launch_tensor(&l, p->a);
+    fdit_launch_memory(&l, p->w, p->w_at);
     launch_epilogue(&l, p, lda, p->ldw);
     if (matrix) {
-        launch_run(
+        fdit_launch_run(
             &l, 2,
             (size_t[]){ (size_t)ceil_div(s->N, c->tn) * (size_t)c->group, (size_t)ceil_div(s->M, c->tm) },
             (size_t[]){ (size_t)c->group, 1 });
         return;
     }
-    launch_run(&l, 2,
-               (size_t[]){ (size_t)ceil_div(s->N, c->bx * c->nv) * (size_t)c->bx,
-                           (size_t)ceil_div(s->M, c->by * c->im) * (size_t)c->by },
-               (size_t[]){ (size_t)c->bx, (size_t)c->by });
+    fdit_launch_run(&l, 2,
+                    (size_t[]){ (size_t)ceil_div(s->N, c->bx * c->nv) * (size_t)c->bx,
+                                (size_t)ceil_div(s->M, c->by * c->im) * (size_t)c->by },
+                    (size_t[]){ (size_t)c->bx, (size_t)c->by });
 }
 
 /* from [M][K] to the workspace, [K][gemm_ld(M)]. */
@@ -538,16 +541,16 @@ static void run_transpose(fdit_device *dev, const struct product *p)
 {
     struct opencl *cl = opencl_of(dev);
     int M = p->shape.M, K = p->shape.K, ld = gemm_ld(cl, M), side = cl->is_cpu ? 16 : 4;
-    struct launch l = launch_begin(dev, PROGRAM_TRANSPOSE, KERNEL_TRANSPOSE);
-    launch_memory(&l, cl->workspace, 0);
-    launch_tensor(&l, p->a);
-    launch_memory(&l, p->w, p->scales);
-    launch_int(&l, M);
-    launch_int(&l, K);
-    launch_int(&l, ld);
-    launch_int(&l, p->shape.storage == FDIT_I8);
-    launch_run(&l, 2, (size_t[]){ (size_t)ceil_div(K, side), (size_t)ceil_div(ld, side) },
-               (size_t[]){ TRANSPOSE_ITEMS, TRANSPOSE_ITEMS });
+    struct launch l = fdit_launch_begin(dev, PROGRAM_TRANSPOSE, KERNEL_TRANSPOSE);
+    fdit_launch_memory(&l, cl->workspace, 0);
+    fdit_launch_tensor(&l, p->a);
+    fdit_launch_memory(&l, p->w, p->scales);
+    fdit_launch_int(&l, M);
+    fdit_launch_int(&l, K);
+    fdit_launch_int(&l, ld);
+    fdit_launch_int(&l, p->shape.storage == FDIT_I8);
+    fdit_launch_run(&l, 2, (size_t[]){ (size_t)ceil_div(K, side), (size_t)ceil_div(ld, side) },
+                    (size_t[]){ TRANSPOSE_ITEMS, TRANSPOSE_ITEMS });
 }
 
 static void run_registers(fdit_device *dev, const struct product *p, const struct gemm_config *c)
@@ -558,19 +561,20 @@ static void run_registers(fdit_device *dev, const struct product *p, const struc
     int rows = swap ? s->N : s->M, columns = swap ? s->M : s->N;
     if (swap)
         run_transpose(dev, p);
-    struct launch l = launch_variant(dev, build_for(dev, s, c), "linear_registers");
-    launch_tensor(&l, p->y);
+    struct launch l = fdit_launch_variant(dev, build_for(dev, s, c), "linear_registers");
+    fdit_launch_tensor(&l, p->y);
     if (swap) {
-        launch_memory(&l, p->w, p->w_at);
-        launch_memory(&l, cl->workspace, 0);
+        fdit_launch_memory(&l, p->w, p->w_at);
+        fdit_launch_memory(&l, cl->workspace, 0);
         launch_epilogue(&l, p, p->ldw, gemm_ld(cl, s->M));
     } else {
-        launch_tensor(&l, p->a);
-        launch_memory(&l, p->w, p->w_at);
+        fdit_launch_tensor(&l, p->a);
+        fdit_launch_memory(&l, p->w, p->w_at);
         launch_epilogue(&l, p, s->kind == GEMM_DW ? s->M : s->K, p->ldw);
     }
-    launch_run(&l, 2, (size_t[]){ (size_t)ceil_div(rows, c->im), (size_t)ceil_div(columns, c->vw * c->nv) },
-               (size_t[]){ (size_t)c->group, 1 });
+    fdit_launch_run(&l, 2,
+                    (size_t[]){ (size_t)ceil_div(rows, c->im), (size_t)ceil_div(columns, c->vw * c->nv) },
+                    (size_t[]){ (size_t)c->group, 1 });
 }
 
 /* Whether the tensor has floats of the result. */
@@ -599,29 +603,30 @@ static void run_clblast(fdit_device *dev, const struct product *p)
     c.c = p->y.buffer->handle;
     c.c_at = p->y.offset;
     c.beta = (p->flags & 1u) != 0;
-    clblast_run(dev, &c);
+    fdit_clblast_run(dev, &c);
     if (!(p->flags & ~1u))
         return;
-    struct launch l = launch_variant(dev, opencl_variant(dev, "epilogue.cl", "epilogue", ""), "epilogue");
-    launch_tensor(&l, p->y);
-    launch_tensor(&l, p->bias);
-    launch_tensor(&l, p->pre);
-    launch_tensor(&l, p->gate);
-    launch_tensor(&l, p->residual);
-    launch_tensor(&l, p->add);
-    launch_int(&l, p->shape.M);
-    launch_int(&l, p->shape.N);
-    launch_int(&l, p->rows);
-    launch_int(&l, p->gate_stride);
-    launch_uint(&l, p->flags);
-    launch_run(&l, 2, (size_t[]){ (size_t)p->shape.N, (size_t)p->shape.M }, (size_t[]){ 64, 1 });
+    struct launch l =
+        fdit_launch_variant(dev, fdit_opencl_variant(dev, "epilogue.cl", "epilogue", ""), "epilogue");
+    fdit_launch_tensor(&l, p->y);
+    fdit_launch_tensor(&l, p->bias);
+    fdit_launch_tensor(&l, p->pre);
+    fdit_launch_tensor(&l, p->gate);
+    fdit_launch_tensor(&l, p->residual);
+    fdit_launch_tensor(&l, p->add);
+    fdit_launch_int(&l, p->shape.M);
+    fdit_launch_int(&l, p->shape.N);
+    fdit_launch_int(&l, p->rows);
+    fdit_launch_int(&l, p->gate_stride);
+    fdit_launch_uint(&l, p->flags);
+    fdit_launch_run(&l, 2, (size_t[]){ (size_t)p->shape.N, (size_t)p->shape.M }, (size_t[]){ 64, 1 });
 }
 
 static void run_config(fdit_device *dev, const struct product *p, struct gemm_config c)
 {
     struct opencl *cl = opencl_of(dev);
     if (c.engine == GEMM_CLBLAST && !fits_clblast(cl, p))
-        c = fitted(cl, &p->shape, gemm_default(cl, &p->shape), false);
+        c = fitted(cl, &p->shape, fdit_gemm_default(cl, &p->shape), false);
     if (c.engine == GEMM_CLBLAST)
         run_clblast(dev, p);
     else if (c.engine == GEMM_REGISTERS)
@@ -635,11 +640,11 @@ static void run_config(fdit_device *dev, const struct product *p, struct gemm_co
 static void run_product(fdit_device *dev, struct product *p)
 {
     p->shape.operands = operands_of(dev, p->shape.kind);
-    run_config(dev, p, gemm_choose(opencl_of(dev), &p->shape));
+    run_config(dev, p, fdit_gemm_choose(opencl_of(dev), &p->shape));
 }
 
-void gemm_run(fdit_device *dev, const struct gemm_shape *s, cl_mem w, fdit_buffer *a, fdit_buffer *y,
-              const struct gemm_config *config)
+void fdit_gemm_run(fdit_device *dev, const struct gemm_shape *s, cl_mem w, fdit_buffer *a, fdit_buffer *y,
+                   const struct gemm_config *config)
 {
     struct opencl *cl = opencl_of(dev);
     struct product p = { .shape = *s,
@@ -663,11 +668,11 @@ static void take_matrix(const fdit_device *dev, struct product *p, const fdit_we
     p->ldw = ours ? gemm_ld(cl, n_out) : n_in;
     if (!ours)
         return;
-    p->shape.storage = opencl_weight_storage(dev, &weight->desc);
-    p->scales = weight->desc.storage == FDIT_I8 ? opencl_weight_scales(cl, &weight->desc) : 0;
+    p->shape.storage = fdit_opencl_weight_storage(dev, &weight->desc);
+    p->scales = weight->desc.storage == FDIT_I8 ? fdit_opencl_weight_scales(cl, &weight->desc) : 0;
 }
 
-void opencl_linear(fdit_device *dev, const struct fdit_linear_args *a)
+void fdit_opencl_linear(fdit_device *dev, const struct fdit_linear_args *a)
 {
     struct product p = { .shape = { .kind = GEMM_FORWARD,
                                     .vectors = a->tokens == 1,
@@ -691,7 +696,7 @@ void opencl_linear(fdit_device *dev, const struct fdit_linear_args *a)
     run_product(dev, &p);
 }
 
-void opencl_linear_dx(fdit_device *dev, const struct fdit_linear_dx_args *a)
+void fdit_opencl_linear_dx(fdit_device *dev, const struct fdit_linear_dx_args *a)
 {
     struct product p = { .shape = { .kind = GEMM_DX,
                                     .vectors = a->tokens == 1,
@@ -709,7 +714,7 @@ void opencl_linear_dx(fdit_device *dev, const struct fdit_linear_dx_args *a)
     run_product(dev, &p);
 }
 
-void opencl_linear_dw(fdit_device *dev, const struct fdit_linear_dw_args *a)
+void fdit_opencl_linear_dw(fdit_device *dev, const struct fdit_linear_dw_args *a)
 {
     struct product p = {
         .shape = { .kind = GEMM_DW, .plain = true, .M = a->n_out, .N = a->n_in, .K = a->samples * a->tokens },

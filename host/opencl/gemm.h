@@ -36,30 +36,30 @@ struct gemm_shape {
 };
 
 /* The configuration for a shape: forced, else tuned for its N and K, else the device's default. */
-struct gemm_config gemm_choose(const struct opencl *cl, const struct gemm_shape *shape);
+struct gemm_config fdit_gemm_choose(const struct opencl *cl, const struct gemm_shape *shape);
 /* One configuration serves both: they differ in M at most, dW also in K, its rows. */
-bool gemm_same_product(const struct gemm_shape *a, const struct gemm_shape *b);
+bool fdit_gemm_same_product(const struct gemm_shape *a, const struct gemm_shape *b);
 /* Where cl->tuned has that product; n_tuned: it has not. */
-int gemm_tuned_index(const struct opencl *cl, const struct gemm_shape *shape);
+int fdit_gemm_tuned_index(const struct opencl *cl, const struct gemm_shape *shape);
 /* "tile im=4 nv=4 step=16", "block im=8 nv=4 bx=16 by=8 step=16", "registers im=4 vw=16 nv=4 group=8",
  * "matrix mma tm=128 tn=128 waves=2 group=256 step=32", "matrix emulated-mma", "clblast", or "default"; what
  * is left out keeps its value. The other way is for messages and files. */
-bool gemm_config_parse(const char *text, struct gemm_config *out);
-void gemm_config_text(const struct gemm_config *c, char out[GEMM_TEXT]);
+bool fdit_gemm_config_parse(const char *text, struct gemm_config *out);
+void fdit_gemm_config_text(const struct gemm_config *c, char out[GEMM_TEXT]);
 /* Bytes of workspace that the choice needs. */
-size_t gemm_workspace(const struct opencl *cl, const struct gemm_shape *shape);
+size_t fdit_gemm_workspace(const struct opencl *cl, const struct gemm_shape *shape);
 /* Builds what the choice needs; a failure is sticky. */
-void gemm_prepare(fdit_device *dev, const struct gemm_shape *shape);
+void fdit_gemm_prepare(fdit_device *dev, const struct gemm_shape *shape);
 /* The device's default, tuned or not. */
-struct gemm_config gemm_default(const struct opencl *cl, const struct gemm_shape *shape);
+struct gemm_config fdit_gemm_default(const struct opencl *cl, const struct gemm_shape *shape);
 /* Y = A W with nothing fused, for tune.c: buffers of tensors [M, K], [K, N] as the shape's kind has them, all
  * from their beginning, by this configuration or what it falls back to. */
-void gemm_run(fdit_device *dev, const struct gemm_shape *shape, cl_mem w, fdit_buffer *a, fdit_buffer *y,
-              const struct gemm_config *config);
-/* Floats of W as gemm_run wants it. */
-size_t gemm_matrix_floats(const struct opencl *cl, const struct gemm_shape *shape);
+void fdit_gemm_run(fdit_device *dev, const struct gemm_shape *shape, cl_mem w, fdit_buffer *a, fdit_buffer *y,
+                   const struct gemm_config *config);
+/* Floats of W as fdit_gemm_run wants it. */
+size_t fdit_gemm_matrix_floats(const struct opencl *cl, const struct gemm_shape *shape);
 /* The products that an op of this shape may run; returns how many, at most 2. */
-int gemm_shapes_of(const struct fdit_op_shape *op, struct gemm_shape out[2]);
+int fdit_gemm_shapes_of(const struct fdit_op_shape *op, struct gemm_shape out[2]);
 
 /* The length of a row of n floats that we lay out ourselves: whole vectors. On processors an odd
  * number of cache lines, or the rows of a panel fall into the same few sets of the cache. */

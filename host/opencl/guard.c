@@ -49,7 +49,7 @@ static mode_t mask_of_files(void)
     return mask;
 }
 
-void guard_begin(struct guard *g)
+void fdit_guard_begin(struct guard *g)
 {
     sigset_t clocks;
     memset(g, 0, sizeof *g);
@@ -60,8 +60,10 @@ void guard_begin(struct guard *g)
     }
     g->folder = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     const char *locale = setlocale(LC_ALL, NULL);
-    if (!locale || fdit_strdup(NULL, locale, &g->locale) != FDIT_OK)
-        g->locale = NULL;
+    const size_t length = locale ? strlen(locale) : 0;
+    g->has_locale = locale && length < sizeof g->locale;
+    if (g->has_locale)
+        memcpy(g->locale, locale, length + 1);
     g->thread_locale = uselocale((locale_t)0);
     g->mask = mask_of_files();
     fegetenv(&g->arithmetic);
@@ -92,7 +94,7 @@ static void put_timers_back(const struct guard *g)
     }
 }
 
-void guard_end(struct guard *g)
+void fdit_guard_end(struct guard *g)
 {
     for (int i = 0; i < 3; i++) {
         if (g->fd[i] < 0)
@@ -106,9 +108,8 @@ void guard_end(struct guard *g)
         close(g->folder);
     }
     const char *locale = setlocale(LC_ALL, NULL);
-    if (g->locale && (!locale || strcmp(locale, g->locale) != 0))
+    if (g->has_locale && (!locale || strcmp(locale, g->locale) != 0))
         setlocale(LC_ALL, g->locale);
-    fdit_free(g->locale);
     uselocale(g->thread_locale);
     umask(g->mask);
     fesetenv(&g->arithmetic);
@@ -119,7 +120,7 @@ void guard_end(struct guard *g)
     pthread_sigmask(SIG_SETMASK, &g->blocked, NULL);
 }
 
-const char *guard_changed(const struct guard *g)
+const char *fdit_guard_changed(const struct guard *g)
 {
     static const char *const files[3] = { "standard input", "standard output", "standard error" };
     struct stat folder, now;
@@ -130,7 +131,8 @@ const char *guard_changed(const struct guard *g)
         (stat(".", &now) != 0 || now.st_dev != folder.st_dev || now.st_ino != folder.st_ino))
         return "the current folder";
     const char *locale = setlocale(LC_ALL, NULL);
-    if (uselocale((locale_t)0) != g->thread_locale || (g->locale && locale && strcmp(locale, g->locale) != 0))
+    if (uselocale((locale_t)0) != g->thread_locale ||
+        (g->has_locale && locale && strcmp(locale, g->locale) != 0))
         return "the locale";
     if (mask_of_files() != g->mask)
         return "the permissions of new files";

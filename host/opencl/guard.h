@@ -17,7 +17,8 @@ enum { GUARD_SIGNALS = 13, GUARD_TIMERS = 3 };
 struct guard {
     int fd[3], folder; /* duplicates; -1: it could not be had, and is not put back */
     struct stat of[3]; /* the files of fd */
-    char *locale;
+    char locale[512];  /* within the block: a guard stands around calls that must not allocate */
+    bool has_locale;
     locale_t thread_locale;
     mode_t mask;
     sigset_t blocked; /* of this thread */
@@ -32,9 +33,9 @@ struct guard {
  * locale, permissions of new files, this thread's signal mask and arithmetic, what signals do and timers
  * are what they were before, whatever the driver did. Its own timers do not end the process meanwhile. What
  * cannot be kept (no descriptors, no memory) is not put back. Calls nest. */
-void guard_begin(struct guard *g);
-void guard_end(struct guard *g);
-/* What of it is not as it was at guard_begin, in words; NULL: all is. */
-const char *guard_changed(const struct guard *g);
+void fdit_guard_begin(struct guard *g);
+void fdit_guard_end(struct guard *g);
+/* What of it is not as it was at fdit_guard_begin, in words; NULL: all is. */
+const char *fdit_guard_changed(const struct guard *g);
 
 #endif

@@ -72,7 +72,7 @@ static int look(fdit_context *ctx, const char *library)
     if (library && !load_library(library))
         return 0;
     say("phase", "when its platforms are asked for");
-    enum fdit_status status = opencl_count_platforms(ctx, &platforms);
+    enum fdit_status status = fdit_opencl_count_platforms(ctx, &platforms);
     for (int i = 0; i < platforms; i++)
         say("platform", "");
     say("phase", "when its devices are asked for");
@@ -97,11 +97,11 @@ static int try_out(fdit_context *ctx, const char *spec)
     say("phase", "when it compiles and computes the self-test");
     if (status == FDIT_OK)
         status = fdit_device_open(ctx, &fdit_ref_ops, NULL, &reference);
-    guard_begin(&guard);
+    fdit_guard_begin(&guard);
     if (status == FDIT_OK)
         status = fdit_cases_quick(ctx, reference, dev, false);
-    const char *changed = guard_changed(&guard); /* by kernels: compiling is guarded by itself */
-    guard_end(&guard);
+    const char *changed = fdit_guard_changed(&guard); /* by kernels: compiling is guarded by itself */
+    fdit_guard_end(&guard);
     if (changed)
         say("changes", changed);
     if (status != FDIT_OK)
@@ -125,13 +125,13 @@ static int try_unit(fdit_context *ctx, const char *spec, const char *unit, const
     char text[64], out[UNIT_NOTE] = "";
     enum fdit_dtype operands = strcmp(type, fdit_dtype_name(FDIT_F16)) == 0 ? FDIT_F16 : FDIT_BF16;
     snprintf(text, sizeof text, "matrix %.40s", unit);
-    if (!gemm_config_parse(text, &c))
+    if (!fdit_gemm_config_parse(text, &c))
         return 2;
     say_phase("when the device is opened");
     if (fdit_device_open(ctx, &fdit_opencl_ops, &(struct fdit_device_options){ .spec = spec }, &dev) !=
         FDIT_OK)
         say("failed", fdit_context_message(ctx));
-    else if (unit_trial(ctx, dev, &c, operands, say_phase, out))
+    else if (fdit_unit_trial(ctx, dev, &c, operands, say_phase, out))
         say("result", out);
     else
         say("failed", out);

@@ -14,12 +14,12 @@ static const struct matrix_unit units[] = {
 };
 enum { UNITS = sizeof units / sizeof *units };
 
-const struct matrix_unit *matrix_unit_at(int i)
+const struct matrix_unit *fdit_matrix_unit_at(int i)
 {
     return i >= 0 && i < UNITS ? &units[i] : NULL;
 }
 
-const struct matrix_unit *matrix_unit_find(const char *name)
+const struct matrix_unit *fdit_matrix_unit_find(const char *name)
 {
     for (int i = 0; i < UNITS; i++)
         if (strcmp(units[i].name, name) == 0)
@@ -27,7 +27,7 @@ const struct matrix_unit *matrix_unit_find(const char *name)
     return NULL;
 }
 
-struct gemm_config matrix_config(const struct matrix_unit *unit, bool emulated)
+struct gemm_config fdit_matrix_config(const struct matrix_unit *unit, bool emulated)
 {
     return (struct gemm_config){ .engine = GEMM_MATRIX,
                                  .unit = unit,
@@ -39,7 +39,7 @@ struct gemm_config matrix_config(const struct matrix_unit *unit, bool emulated)
                                  .step = 16 };
 }
 
-bool matrix_valid(const struct gemm_config *c)
+bool fdit_matrix_valid(const struct gemm_config *c)
 {
     const struct matrix_unit *u = c->unit;
     if (!u || c->group < u->lanes || c->group > GROUP || c->group % u->lanes || c->waves < 1 ||
@@ -54,7 +54,7 @@ bool matrix_valid(const struct gemm_config *c)
            c->tm % 32 == 0 && c->tn % 32 == 0 && c->parts >= 0 && c->parts <= 3;
 }
 
-size_t matrix_local_bytes(const struct gemm_config *c)
+size_t fdit_matrix_local_bytes(const struct gemm_config *c)
 {
     size_t parts = c->parts > 1 ? (size_t)c->parts : 1, row = (size_t)c->step / 2 + 4;
     size_t tiles = 2 * parts * (size_t)(c->tm + c->tn) * row;
@@ -62,20 +62,20 @@ size_t matrix_local_bytes(const struct gemm_config *c)
     return (tiles > slab ? tiles : slab) * sizeof(float);
 }
 
-void matrix_fit(struct gemm_config *c, size_t local_bytes)
+void fdit_matrix_fit(struct gemm_config *c, size_t local_bytes)
 {
-    while (matrix_local_bytes(c) > local_bytes) {
+    while (fdit_matrix_local_bytes(c) > local_bytes) {
         struct gemm_config half = *c;
         half.tm /= 2;
         half.tn /= 2;
         half.group /= 2;
-        if (!matrix_valid(&half))
+        if (!fdit_matrix_valid(&half))
             return;
         *c = half;
     }
 }
 
-void matrix_options(const struct gemm_config *c, char out[120])
+void fdit_matrix_options(const struct gemm_config *c, char out[120])
 {
     char lanes[24] = "";
     if (c->emulated)

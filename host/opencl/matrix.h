@@ -16,16 +16,16 @@ struct matrix_unit {
 enum { MATRIX_PARTS_F32 = 3 };
 
 /* By name, "mma"; NULL: none. */
-const struct matrix_unit *matrix_unit_find(const char *name);
-const struct matrix_unit *matrix_unit_at(int i); /* NULL behind the last */
+const struct matrix_unit *fdit_matrix_unit_find(const char *name);
+const struct matrix_unit *fdit_matrix_unit_at(int i); /* NULL behind the last */
 /* The usual configuration; emulated: a small one. */
-struct gemm_config matrix_config(const struct matrix_unit *unit, bool emulated);
-bool matrix_valid(const struct gemm_config *c);
+struct gemm_config fdit_matrix_config(const struct matrix_unit *unit, bool emulated);
+bool fdit_matrix_valid(const struct gemm_config *c);
 /* Of local memory that a group takes, without an emulation's own. */
-size_t matrix_local_bytes(const struct gemm_config *c);
+size_t fdit_matrix_local_bytes(const struct gemm_config *c);
 /* Halves the tile and its group until they fit. The bits of a result do not change. */
-void matrix_fit(struct gemm_config *c, size_t local_bytes);
+void fdit_matrix_fit(struct gemm_config *c, size_t local_bytes);
 /* "-DUNIT=1 ..." for linear_matrix.cl, but for what depends on the product. */
-void matrix_options(const struct gemm_config *c, char out[120]);
+void fdit_matrix_options(const struct gemm_config *c, char out[120]);
 
 #endif

@@ -7,22 +7,22 @@
 
 #include <string.h>
 
-enum fdit_status opencl_buffer_new(fdit_context *ctx, fdit_device *dev, size_t bytes, void **handle)
+enum fdit_status fdit_opencl_buffer_new(fdit_context *ctx, fdit_device *dev, size_t bytes, void **handle)
 {
     struct opencl *cl = opencl_of(dev);
     cl_int error;
     cl_mem memory = clCreateBuffer(cl->context, CL_MEM_READ_WRITE, bytes, NULL, &error);
-    enum fdit_status status = opencl_status(ctx, cl, error, "clCreateBuffer", "a tensor buffer");
+    enum fdit_status status = fdit_opencl_status(ctx, cl, error, "clCreateBuffer", "a tensor buffer");
     if (status == FDIT_OK)
         *handle = memory;
     return status;
 }
 
-void opencl_buffer_free(fdit_device *dev, void *handle)
+void fdit_opencl_buffer_free(fdit_device *dev, void *handle)
 {
     if (!handle)
         return;
-    clblast_forget(opencl_of(dev), handle);
+    fdit_clblast_forget(opencl_of(dev), handle);
     clReleaseMemObject(handle);
 }
 
@@ -39,7 +39,7 @@ static char *stage(fdit_device *dev, const void *host, size_t bytes)
         cl_event *last = &cl->staging[cl->staging_now].last;
         cl->staging[cl->staging_now].used = 0;
         if (*last) {
-            opencl_ok(dev, clWaitForEvents(1, last), "clWaitForEvents", "a write");
+            fdit_opencl_ok(dev, clWaitForEvents(1, last), "clWaitForEvents", "a write");
             clReleaseEvent(*last);
             *last = NULL;
         }
@@ -51,14 +51,14 @@ static char *stage(fdit_device *dev, const void *host, size_t bytes)
 }
 
 /* Small writes go through staging memory and do not wait for the queue, large ones do. */
-void opencl_write(fdit_device *dev, fdit_buffer *to, size_t byte_offset, const void *host, size_t bytes)
+void fdit_opencl_write(fdit_device *dev, fdit_buffer *to, size_t byte_offset, const void *host, size_t bytes)
 {
     struct opencl *cl = opencl_of(dev);
     cl_event event = NULL;
     char *staged = stage(dev, host, bytes);
     cl_int error = clEnqueueWriteBuffer(cl->queue, to->handle, staged ? CL_FALSE : CL_TRUE, byte_offset,
                                         bytes, staged ? staged : host, 0, NULL, staged ? &event : NULL);
-    if (!opencl_ok(dev, error, "clEnqueueWriteBuffer", to->label) || !staged)
+    if (!fdit_opencl_ok(dev, error, "clEnqueueWriteBuffer", to->label) || !staged)
         return;
     cl_event *last = &cl->staging[cl->staging_now].last;
     if (*last)
@@ -66,58 +66,58 @@ void opencl_write(fdit_device *dev, fdit_buffer *to, size_t byte_offset, const v
     *last = event;
 }
 
-void opencl_read(fdit_device *dev, const fdit_buffer *from, size_t byte_offset, void *host, size_t bytes)
+void fdit_opencl_read(fdit_device *dev, const fdit_buffer *from, size_t byte_offset, void *host, size_t bytes)
 {
-    opencl_ok(dev,
-              clEnqueueReadBuffer(opencl_of(dev)->queue, from->handle, CL_TRUE, byte_offset, bytes, host, 0,
-                                  NULL, NULL),
-              "clEnqueueReadBuffer", from->label);
+    fdit_opencl_ok(dev,
+                   clEnqueueReadBuffer(opencl_of(dev)->queue, from->handle, CL_TRUE, byte_offset, bytes, host,
+                                       0, NULL, NULL),
+                   "clEnqueueReadBuffer", from->label);
 }
 
-void opencl_read_begin(fdit_device *dev, const fdit_buffer *from, size_t byte_offset, void *host,
-                       size_t bytes, int slot)
+void fdit_opencl_read_begin(fdit_device *dev, const fdit_buffer *from, size_t byte_offset, void *host,
+                            size_t bytes, int slot)
 {
     struct opencl *cl = opencl_of(dev);
-    if (opencl_ok(dev,
-                  clEnqueueReadBuffer(cl->queue, from->handle, CL_FALSE, byte_offset, bytes, host, 0, NULL,
-                                      &cl->reads[slot]),
-                  "clEnqueueReadBuffer", from->label))
-        opencl_ok(dev, clFlush(cl->queue), "clFlush", from->label);
+    if (fdit_opencl_ok(dev,
+                       clEnqueueReadBuffer(cl->queue, from->handle, CL_FALSE, byte_offset, bytes, host, 0,
+                                           NULL, &cl->reads[slot]),
+                       "clEnqueueReadBuffer", from->label))
+        fdit_opencl_ok(dev, clFlush(cl->queue), "clFlush", from->label);
 }
 
-void opencl_read_end(fdit_device *dev, int slot)
+void fdit_opencl_read_end(fdit_device *dev, int slot)
 {
     cl_event *event = &opencl_of(dev)->reads[slot];
     if (!*event)
         return;
-    opencl_ok(dev, clWaitForEvents(1, event), "clWaitForEvents", "a read");
+    fdit_opencl_ok(dev, clWaitForEvents(1, event), "clWaitForEvents", "a read");
     clReleaseEvent(*event);
     *event = NULL;
 }
 
-void opencl_fill(fdit_device *dev, struct fdit_tensor t, size_t n, float value)
+void fdit_opencl_fill(fdit_device *dev, struct fdit_tensor t, size_t n, float value)
 {
     cl_float pattern = value;
-    opencl_ok(dev,
-              clEnqueueFillBuffer(opencl_of(dev)->queue, t.buffer->handle, &pattern, sizeof pattern,
-                                  t.offset * sizeof pattern, n * sizeof pattern, 0, NULL, NULL),
-              "clEnqueueFillBuffer", t.buffer->label);
+    fdit_opencl_ok(dev,
+                   clEnqueueFillBuffer(opencl_of(dev)->queue, t.buffer->handle, &pattern, sizeof pattern,
+                                       t.offset * sizeof pattern, n * sizeof pattern, 0, NULL, NULL),
+                   "clEnqueueFillBuffer", t.buffer->label);
 }
 
-void opencl_copy(fdit_device *dev, struct fdit_tensor to, struct fdit_tensor from, size_t n)
+void fdit_opencl_copy(fdit_device *dev, struct fdit_tensor to, struct fdit_tensor from, size_t n)
 {
     size_t bytes = fdit_dtype_bytes(to.type);
     if (to.type != from.type) {
-        opencl_convert(dev, to, from, n);
+        fdit_opencl_convert(dev, to, from, n);
         return;
     }
-    opencl_ok(dev,
-              clEnqueueCopyBuffer(opencl_of(dev)->queue, from.buffer->handle, to.buffer->handle,
-                                  from.offset * bytes, to.offset * bytes, n * bytes, 0, NULL, NULL),
-              "clEnqueueCopyBuffer", to.buffer->label);
+    fdit_opencl_ok(dev,
+                   clEnqueueCopyBuffer(opencl_of(dev)->queue, from.buffer->handle, to.buffer->handle,
+                                       from.offset * bytes, to.offset * bytes, n * bytes, 0, NULL, NULL),
+                   "clEnqueueCopyBuffer", to.buffer->label);
 }
 
-void opencl_sync(fdit_device *dev)
+void fdit_opencl_sync(fdit_device *dev)
 {
-    opencl_ok(dev, clFinish(opencl_of(dev)->queue), "clFinish", "the queue");
+    fdit_opencl_ok(dev, clFinish(opencl_of(dev)->queue), "clFinish", "the queue");
 }

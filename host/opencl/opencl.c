@@ -35,8 +35,8 @@ static void state_free(struct opencl *cl)
         return;
     if (cl->queue)
         clFinish(cl->queue);
-    opencl_programs_free(cl);
-    clblast_close(cl);
+    fdit_opencl_programs_free(cl);
+    fdit_clblast_close(cl);
     for (int i = 0; i < cl->profile.n; i++)
         if (cl->profile.events[i])
             clReleaseEvent(cl->profile.events[i]);
@@ -70,8 +70,8 @@ static enum fdit_status number(fdit_context *ctx, struct opencl *cl, cl_device_i
 {
     cl_ulong value = 0;
     enum fdit_status status =
-        opencl_status(ctx, cl, clGetDeviceInfo(cl->device, what, sizeof value, &value, NULL),
-                      "clGetDeviceInfo", "a limit of the device");
+        fdit_opencl_status(ctx, cl, clGetDeviceInfo(cl->device, what, sizeof value, &value, NULL),
+                           "clGetDeviceInfo", "a limit of the device");
     *out = (size_t)value;
     return status;
 }
@@ -83,7 +83,7 @@ static enum fdit_status choose_simd(fdit_context *ctx, struct opencl *cl)
     enum fdit_status status = FDIT_OK;
     char *extensions = NULL;
     size_t sizes[8] = { 0 }, bytes = 0, least = SIZE_MAX;
-    TRY(opencl_device_text(ctx, cl->device, CL_DEVICE_EXTENSIONS, &extensions));
+    TRY(fdit_opencl_device_text(ctx, cl->device, CL_DEVICE_EXTENSIONS, &extensions));
     if (strstr(extensions, "cl_intel_required_subgroup_size") &&
         clGetDeviceInfo(cl->device, SUB_GROUP_SIZES_INTEL, sizeof sizes, sizes, &bytes) == CL_SUCCESS)
         for (size_t i = 0; i < bytes / sizeof *sizes && i < sizeof sizes / sizeof *sizes; i++)
@@ -99,8 +99,8 @@ static enum fdit_status describe(fdit_context *ctx, struct opencl *cl, struct fd
     enum fdit_status status = FDIT_OK;
     cl_device_type type = 0;
     size_t units = 0, align = 0;
-    const struct opencl_limits limits = opencl_limits_of(cl->device);
-    /* opencl_find has taken it for usable: so it was not told this time */
+    const struct opencl_limits limits = fdit_opencl_limits_of(cl->device);
+    /* fdit_opencl_find has taken it for usable: so it was not told this time */
     if (!limits.local || !limits.memory || !limits.max_buffer)
         FAIL(ctx, FDIT_ERROR_DEVICE, "opencl, %s: clGetDeviceInfo does not say what memory the device has",
              cl->label);
@@ -110,19 +110,19 @@ static enum fdit_status describe(fdit_context *ctx, struct opencl *cl, struct fd
     TRY(number(ctx, cl, CL_DEVICE_MAX_WORK_GROUP_SIZE, &cl->group_items));
     TRY(number(ctx, cl, CL_DEVICE_MEM_BASE_ADDR_ALIGN, &align));
     cl->view_align = align >= 8 ? align / 8 : 1;
-    TRY(opencl_status(ctx, cl, clGetDeviceInfo(cl->device, CL_DEVICE_TYPE, sizeof type, &type, NULL),
-                      "clGetDeviceInfo", "its type"));
+    TRY(fdit_opencl_status(ctx, cl, clGetDeviceInfo(cl->device, CL_DEVICE_TYPE, sizeof type, &type, NULL),
+                           "clGetDeviceInfo", "its type"));
     cl_uint floats = 0;
     cl->is_cpu = (type & CL_DEVICE_TYPE_CPU) != 0;
     cl->group = GROUP;
     cl->no_registers = cl->gemm_forced.engine == GEMM_TILE || cl->gemm_forced.engine == GEMM_BLOCK ||
                        cl->gemm_forced.engine == GEMM_MATRIX;
     TRY(number(ctx, cl, CL_DEVICE_MAX_COMPUTE_UNITS, &units));
-    opencl_quirks_find(cl);
+    fdit_opencl_quirks_find(cl);
     cl->compute_units = units < 1 ? 1 : units > 65536 ? 65536 : (int)units;
     if (cl->quirks.choose_simd)
         TRY(choose_simd(ctx, cl));
-    TRY(opencl_status(
+    TRY(fdit_opencl_status(
         ctx, cl,
         clGetDeviceInfo(cl->device, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, sizeof floats, &floats, NULL),
         "clGetDeviceInfo", "its vectors"));
@@ -130,7 +130,7 @@ static enum fdit_status describe(fdit_context *ctx, struct opencl *cl, struct fd
     info->max_buffer = cl->max_buffer;
     info->is_gpu = (type & CL_DEVICE_TYPE_GPU) != 0;
     TRY(fdit_strdup(ctx, cl->label, &info->name));
-    TRY(opencl_device_text(ctx, cl->device, CL_DRIVER_VERSION, &info->driver));
+    TRY(fdit_opencl_device_text(ctx, cl->device, CL_DRIVER_VERSION, &info->driver));
 out:
     return status;
 }
@@ -141,11 +141,11 @@ static enum fdit_status choose_products(fdit_context *ctx, fdit_device *dev, boo
     struct opencl *cl = opencl_of(dev);
     char why[CLBLAST_TEXT];
     if (!forced)
-        opencl_tuned_load(ctx, dev);
+        fdit_opencl_tuned_load(ctx, dev);
     if (cl->gemm_forced.engine != GEMM_CLBLAST)
         return FDIT_OK;
-    const char *row = clblast_row(cl, false), *parameters = row ? strrchr(row, '\t') + 1 : NULL;
-    if (!clblast_set(dev, parameters, false, why))
+    const char *row = fdit_clblast_row(cl, false), *parameters = row ? strrchr(row, '\t') + 1 : NULL;
+    if (!fdit_clblast_set(dev, parameters, false, why))
         return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED, "FINEDIFFUSION_OPENCL_GEMM=clblast: %s: %s", cl->label,
                          why);
     return FDIT_OK;
@@ -160,7 +160,7 @@ static enum fdit_status open_device(fdit_context *ctx, const struct fdit_device_
     const char *finish_each = getenv("FINEDIFFUSION_OPENCL_SYNC");
     const char *forced = getenv("FINEDIFFUSION_OPENCL_GEMM");
     cl_int error;
-    guard_begin(&guard);
+    fdit_guard_begin(&guard);
     TRY(fdit_alloc(ctx, 1, sizeof *cl, &cl));
     atomic_flag_clear(&cl->said_lock);
     cl->ctx = fdit_context_new();
@@ -169,47 +169,47 @@ static enum fdit_status open_device(fdit_context *ctx, const struct fdit_device_
     fdit_context_set_log(cl->ctx, ctx->log, ctx->log_user);
     cl->engines_fixed = forced && *forced;
     cl->finish_each = finish_each && *finish_each && *finish_each != '0';
-    if (forced && *forced && !gemm_config_parse(forced, &cl->gemm_forced))
+    if (forced && *forced && !fdit_gemm_config_parse(forced, &cl->gemm_forced))
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "FINEDIFFUSION_OPENCL_GEMM='%s' is not one of 'default', 'clblast', 'tile im=4 nv=4 step=16', "
              "'block im=8 nv=4 bx=16 by=8 step=16', 'registers im=4 vw=16 nv=4 group=8', "
              "'matrix mma', 'matrix emulated-mma'; also wmma, wmma64, wmma12, mfma, dpas8, dpas16",
              forced);
-    TRY(opencl_find(ctx, options->spec, &cl->platform, &cl->device, &cl->label));
+    TRY(fdit_opencl_find(ctx, options->spec, &cl->platform, &cl->device, &cl->label));
     cl->context = clCreateContext(
         (cl_context_properties[]){ CL_CONTEXT_PLATFORM, (cl_context_properties)cl->platform, 0 }, 1,
         &cl->device, driver_says, cl, &error);
-    TRY(opencl_status(ctx, cl, error, "clCreateContext", "the device"));
+    TRY(fdit_opencl_status(ctx, cl, error, "clCreateContext", "the device"));
     cl->queue = clCreateCommandQueue(cl->context, cl->device, 0, &error);
-    TRY(opencl_status(ctx, cl, error, "clCreateCommandQueue", "the device"));
+    TRY(fdit_opencl_status(ctx, cl, error, "clCreateCommandQueue", "the device"));
     TRY(describe(ctx, cl, &dev->info));
     cl->dummy = clCreateBuffer(cl->context, CL_MEM_READ_WRITE, 4096, NULL, &error);
-    TRY(opencl_status(ctx, cl, error, "clCreateBuffer", "the dummy"));
+    TRY(fdit_opencl_status(ctx, cl, error, "clCreateBuffer", "the dummy"));
     for (int i = 0; i < 2; i++)
         TRY(fdit_alloc_pages(ctx, STAGING_BYTES, 1, &cl->staging[i].memory));
     dev->state = cl;
     TRY(choose_products(ctx, dev, cl->engines_fixed));
-    TRY(units_find(ctx, dev, dev->precision));
+    TRY(fdit_units_find(ctx, dev, dev->precision));
     if (dev->precision == FDIT_F16) /* products of gradients: operands_of of gemm.c */
-        TRY(units_find(ctx, dev, FDIT_BF16));
+        TRY(fdit_units_find(ctx, dev, FDIT_BF16));
     cl = NULL;
 out:
     if (cl) {
         state_free(cl);
         dev->state = NULL;
     }
-    guard_end(&guard);
+    fdit_guard_end(&guard);
     return status;
 }
 
 static void close_device(fdit_device *dev)
 {
     struct guard guard;
-    guard_begin(&guard);
+    fdit_guard_begin(&guard);
     state_free(opencl_of(dev));
-    guard_end(&guard);
+    fdit_guard_end(&guard);
     dev->state = NULL;
-    crash_unwatch(dev->info.spec);
+    fdit_crash_unwatch(dev->info.spec);
 }
 
 void fdit_opencl_cache_counts(const fdit_device *dev, int *hits, int *stores)
@@ -227,29 +227,29 @@ const struct fdit_device_ops fdit_opencl_ops = {
     .version = FDIT_BACKEND_VERSION,
     .name = "opencl",
     .open = open_device,
-    .tune = opencl_tune,
+    .tune = fdit_opencl_tune,
     .tuned = opencl_tuned,
     .close = close_device,
-    .buffer_new = opencl_buffer_new,
-    .buffer_free = opencl_buffer_free,
-    .write = opencl_write,
-    .read = opencl_read,
-    .fill = opencl_fill,
-    .copy = opencl_copy,
-    .sync = opencl_sync,
-    .read_begin = opencl_read_begin,
-    .read_end = opencl_read_end,
-    .weight_bytes = opencl_weight_bytes,
-    .weight_new = opencl_weight_new,
-    .weight_free = opencl_weight_free,
-    .supports_storage = opencl_supports_storage,
-    .supports_precision = opencl_supports_precision,
-    .workspace_bytes = opencl_workspace_bytes,
-    .reserve = opencl_reserve,
-    .facts = opencl_facts,
-    .engine = opencl_engine,
-    .busy = opencl_busy,
-#define OP(entry, ENUM, arguments) .entry = opencl_##entry,
+    .buffer_new = fdit_opencl_buffer_new,
+    .buffer_free = fdit_opencl_buffer_free,
+    .write = fdit_opencl_write,
+    .read = fdit_opencl_read,
+    .fill = fdit_opencl_fill,
+    .copy = fdit_opencl_copy,
+    .sync = fdit_opencl_sync,
+    .read_begin = fdit_opencl_read_begin,
+    .read_end = fdit_opencl_read_end,
+    .weight_bytes = fdit_opencl_weight_bytes,
+    .weight_new = fdit_opencl_weight_new,
+    .weight_free = fdit_opencl_weight_free,
+    .supports_storage = fdit_opencl_supports_storage,
+    .supports_precision = fdit_opencl_supports_precision,
+    .workspace_bytes = fdit_opencl_workspace_bytes,
+    .reserve = fdit_opencl_reserve,
+    .facts = fdit_opencl_facts,
+    .engine = fdit_opencl_engine,
+    .busy = fdit_opencl_busy,
+#define OP(entry, ENUM, arguments) .entry = fdit_opencl_##entry,
 #include "device/op_list.h"
     .fuses_act = true,
     .fuses_gate = true,

@@ -19,7 +19,7 @@ int fdit_opencl_helper(int argc, char **argv);
 /* In a signal handler, before the process ends: what is open is remembered as a device that crashed. */
 void fdit_opencl_crashed(int number);
 /* How many platforms the loader has; loads whatever it finds. */
-enum fdit_status opencl_count_platforms(fdit_context *ctx, int *out);
+enum fdit_status fdit_opencl_count_platforms(fdit_context *ctx, int *out);
 
 /* For tests: programs that this device took from the disk, and wrote there. */
 void fdit_opencl_cache_counts(const fdit_device *dev, int *hits, int *stores);

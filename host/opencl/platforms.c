@@ -46,14 +46,14 @@ out:
     return status;
 }
 
-enum fdit_status opencl_count_platforms(fdit_context *ctx, int *out)
+enum fdit_status fdit_opencl_count_platforms(fdit_context *ctx, int *out)
 {
     struct guard guard;
     cl_uint n = 0;
     (void)ctx;
-    guard_begin(&guard);
+    fdit_guard_begin(&guard);
     *out = clGetPlatformIDs(0, NULL, &n) != CL_SUCCESS ? 0 : n < PLATFORMS_MOST ? (int)n : PLATFORMS_MOST;
-    guard_end(&guard);
+    fdit_guard_end(&guard);
     return FDIT_OK;
 }
 
@@ -69,8 +69,8 @@ static enum fdit_status walk_loaded(fdit_context *ctx, visit_fn visit, void *use
         return FDIT_OK;
     n_platforms = n_platforms < PLATFORMS_MOST ? n_platforms : PLATFORMS_MOST;
     TRY(fdit_alloc(ctx, n_platforms, sizeof *platforms, &platforms));
-    TRY(opencl_status(ctx, NULL, clGetPlatformIDs(n_platforms, platforms, NULL), "clGetPlatformIDs",
-                      "all platforms"));
+    TRY(fdit_opencl_status(ctx, NULL, clGetPlatformIDs(n_platforms, platforms, NULL), "clGetPlatformIDs",
+                           "all platforms"));
     for (cl_uint p = 0; p < n_platforms; p++) {
         TRY(devices_of(ctx, platforms[p], &devices, &n_devices, &error));
         if (!n_devices)
@@ -90,12 +90,12 @@ static enum fdit_status walk(fdit_context *ctx, bool gpus, visit_fn visit, void 
     enum fdit_status status = FDIT_OK;
     struct guard guard;
     bool any = false;
-    TRY(drivers_admit(ctx, gpus, &any));
+    TRY(fdit_drivers_admit(ctx, gpus, &any));
     if (!any)
         return FDIT_OK;
-    guard_begin(&guard);
+    fdit_guard_begin(&guard);
     status = walk_loaded(ctx, visit, user);
-    guard_end(&guard);
+    fdit_guard_end(&guard);
 out:
     return status;
 }
@@ -107,11 +107,11 @@ static enum fdit_status full_name(fdit_context *ctx, cl_platform_id platform, cl
 {
     enum fdit_status status = FDIT_OK;
     char *name = NULL, *board = NULL, *extensions = NULL, *where = NULL;
-    TRY(opencl_platform_text(ctx, platform, CL_PLATFORM_NAME, &where));
-    TRY(opencl_device_text(ctx, device, CL_DEVICE_NAME, &name));
-    TRY(opencl_device_text(ctx, device, CL_DEVICE_EXTENSIONS, &extensions));
+    TRY(fdit_opencl_platform_text(ctx, platform, CL_PLATFORM_NAME, &where));
+    TRY(fdit_opencl_device_text(ctx, device, CL_DEVICE_NAME, &name));
+    TRY(fdit_opencl_device_text(ctx, device, CL_DEVICE_EXTENSIONS, &extensions));
     if (strstr(extensions, "cl_amd_device_attribute_query"))
-        TRY(opencl_device_text(ctx, device, DEVICE_BOARD_NAME_AMD, &board));
+        TRY(fdit_opencl_device_text(ctx, device, DEVICE_BOARD_NAME_AMD, &board));
     bool more = board && *board;
     const char *called = *name ? name : "device without a name";
     TRY(fdit_strf(ctx, out, "%s / %s%s%s%s", where, called, more ? " (" : "", more ? board : "",
@@ -135,8 +135,8 @@ static cl_device_type type_of(cl_device_id device)
 static bool is_layer(cl_platform_id platform)
 {
     char *name = NULL;
-    bool layer =
-        opencl_platform_text(NULL, platform, CL_PLATFORM_NAME, &name) == FDIT_OK && opencl_is_layer(name);
+    bool layer = fdit_opencl_platform_text(NULL, platform, CL_PLATFORM_NAME, &name) == FDIT_OK &&
+                 fdit_opencl_is_layer(name);
     fdit_free(name);
     return layer;
 }
@@ -176,7 +176,7 @@ static enum fdit_status find_bus(fdit_context *ctx, cl_device_id device, char **
     char *extensions = NULL;
     cl_uint khr[4] = { 0 }, bus = 0, slot = 0;
     unsigned char amd[24] = { 0 };
-    TRY(opencl_device_text(ctx, device, CL_DEVICE_EXTENSIONS, &extensions));
+    TRY(fdit_opencl_device_text(ctx, device, CL_DEVICE_EXTENSIONS, &extensions));
     if (strstr(extensions, "cl_khr_pci_bus_info") &&
         clGetDeviceInfo(device, PCI_BUS_INFO_KHR, sizeof khr, khr, NULL) == CL_SUCCESS)
         TRY(fdit_strf(ctx, out, "%04x:%02x:%02x.%x", khr[0], khr[1], khr[2], khr[3]));
@@ -196,8 +196,8 @@ static enum fdit_status describe_device(fdit_context *ctx, struct fdit_device_en
                                         cl_platform_id platform, cl_device_id device)
 {
     enum fdit_status status = FDIT_OK;
-    const char *reason = opencl_unusable(device);
-    const struct opencl_limits limits = opencl_limits_of(device);
+    const char *reason = fdit_opencl_unusable(device);
+    const struct opencl_limits limits = fdit_opencl_limits_of(device);
     char *extensions = NULL, local[32];
     e->usable = !reason;
     e->info.memory = limits.memory;
@@ -205,8 +205,8 @@ static enum fdit_status describe_device(fdit_context *ctx, struct fdit_device_en
     e->info.is_gpu = (type_of(device) & CL_DEVICE_TYPE_GPU) != 0;
     TRY(fdit_strf(ctx, &e->spec, "opencl:%d:%d", p, d));
     TRY(full_name(ctx, platform, device, &e->info.name));
-    TRY(opencl_device_text(ctx, device, CL_DRIVER_VERSION, &e->info.driver));
-    TRY(opencl_device_text(ctx, device, CL_DEVICE_EXTENSIONS, &extensions));
+    TRY(fdit_opencl_device_text(ctx, device, CL_DRIVER_VERSION, &e->info.driver));
+    TRY(fdit_opencl_device_text(ctx, device, CL_DEVICE_EXTENSIONS, &extensions));
     fdit_format_size(limits.local, local);
     snprintf(e->info.capabilities, sizeof e->info.capabilities, "local memory %s%s", local,
              strstr(extensions, "cl_khr_fp16") ? ", fp16" : "");
@@ -214,7 +214,7 @@ static enum fdit_status describe_device(fdit_context *ctx, struct fdit_device_en
     if (reason)
         TRY(fdit_strdup(ctx, reason, &e->note));
     else
-        TRY(opencl_device_text(ctx, device, CL_DEVICE_VERSION, &e->note));
+        TRY(fdit_opencl_device_text(ctx, device, CL_DEVICE_VERSION, &e->note));
 out:
     fdit_free(extensions);
     return status;
@@ -226,14 +226,15 @@ static enum fdit_status describe_empty(fdit_context *ctx, struct fdit_device_ent
 {
     enum fdit_status status = FDIT_OK;
     char *name = NULL;
-    TRY(opencl_platform_text(ctx, platform, CL_PLATFORM_NAME, &name));
+    TRY(fdit_opencl_platform_text(ctx, platform, CL_PLATFORM_NAME, &name));
     TRY(fdit_strf(ctx, &e->spec, "opencl:%d", p));
     TRY(fdit_strdup(ctx, name, &e->info.name));
     TRY(fdit_strdup(ctx, "", &e->info.driver));
     if (error != CL_DEVICE_NOT_FOUND)
-        TRY(fdit_strf(ctx, &e->note, "the platform does not list its devices: %s", opencl_error_name(error)));
+        TRY(fdit_strf(ctx, &e->note, "the platform does not list its devices: %s",
+                      fdit_opencl_error_name(error)));
     else
-        TRY(fdit_strf(ctx, &e->note, "the platform has no device%s", opencl_why_no_devices(name)));
+        TRY(fdit_strf(ctx, &e->note, "the platform has no device%s", fdit_opencl_why_no_devices(name)));
 out:
     fdit_free(name);
     return status;
@@ -279,7 +280,7 @@ static enum fdit_status add_drivers(fdit_context *ctx, struct listing *list)
 {
     enum fdit_status status = FDIT_OK;
     size_t n;
-    const struct driver *d = drivers_known(&n);
+    const struct driver *d = fdit_drivers_known(&n);
     for (size_t i = 0; i < n; i++, d++) {
         if (d->good ? !*d->note : d->implied && d->empty) /* no driver is installed */
             continue;
@@ -334,7 +335,7 @@ static enum fdit_status consider(fdit_context *ctx, void *user, int p, int d, cl
     if (!device)
         return FDIT_OK;
     struct search *s = user;
-    const char *reason = opencl_unusable(device);
+    const char *reason = fdit_opencl_unusable(device);
     int score = score_of(platform, device);
     if (s->p >= 0 ? s->p != p || s->d != d : reason || score <= s->score)
         return FDIT_OK;
@@ -345,8 +346,8 @@ static enum fdit_status consider(fdit_context *ctx, void *user, int p, int d, cl
     return FDIT_OK;
 }
 
-enum fdit_status opencl_find(fdit_context *ctx, const char *spec, cl_platform_id *platform,
-                             cl_device_id *device, char **label)
+enum fdit_status fdit_opencl_find(fdit_context *ctx, const char *spec, cl_platform_id *platform,
+                                  cl_device_id *device, char **label)
 {
     enum fdit_status status = FDIT_OK;
     struct search s = { .p = -1, .d = -1 };
@@ -372,7 +373,7 @@ enum fdit_status fdit_opencl_try(fdit_context *ctx, struct fdit_device_entry *e)
 {
     enum fdit_status status = FDIT_OK;
     char *why = NULL, *said = NULL;
-    TRY(drivers_try(ctx, e->spec, e->info.name, e->info.driver, &why, &said));
+    TRY(fdit_drivers_try(ctx, e->spec, e->info.name, e->info.driver, &why, &said));
     if (why) {
         fdit_free(e->note);
         e->note = why;

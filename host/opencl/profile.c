@@ -8,11 +8,11 @@ static void switch_queue(fdit_device *dev, bool on)
 {
     struct opencl *cl = opencl_of(dev);
     cl_int error;
-    if (!opencl_ok(dev, clFinish(cl->queue), "clFinish", "the queue"))
+    if (!fdit_opencl_ok(dev, clFinish(cl->queue), "clFinish", "the queue"))
         return;
     cl_command_queue queue =
         clCreateCommandQueue(cl->context, cl->device, on ? CL_QUEUE_PROFILING_ENABLE : 0, &error);
-    if (!opencl_ok(dev, error, "clCreateCommandQueue", "a queue that keeps times"))
+    if (!fdit_opencl_ok(dev, error, "clCreateCommandQueue", "a queue that keeps times"))
         return;
     clReleaseCommandQueue(cl->queue);
     cl->queue = queue;
@@ -32,7 +32,7 @@ static double seconds_of(cl_event event)
 static void collect(fdit_device *dev)
 {
     struct opencl *cl = opencl_of(dev);
-    opencl_ok(dev, clFinish(cl->queue), "clFinish", "the queue");
+    fdit_opencl_ok(dev, clFinish(cl->queue), "clFinish", "the queue");
     for (int i = 0; i < cl->profile.n; i++) {
         cl_event event = cl->profile.events[i];
         cl->profile.seconds += seconds_of(event);
@@ -43,7 +43,7 @@ static void collect(fdit_device *dev)
     cl->profile.n = 0;
 }
 
-cl_event *opencl_profile_want(fdit_device *dev)
+cl_event *fdit_opencl_profile_want(fdit_device *dev)
 {
     struct opencl *cl = opencl_of(dev);
     if (dev->timing != cl->profile.on)
@@ -57,7 +57,7 @@ cl_event *opencl_profile_want(fdit_device *dev)
     return event;
 }
 
-double opencl_busy(fdit_device *dev, uint64_t *launches)
+double fdit_opencl_busy(fdit_device *dev, uint64_t *launches)
 {
     struct opencl *cl = opencl_of(dev);
     collect(dev);

@@ -18,7 +18,7 @@ static const struct {
 
 /* On a processor the work-items of a group are the lanes of its vectors, and every barrier costs a
  * pass over them: programs that reduce along a row use few. picture.cl is written for 256. */
-int opencl_group(const struct opencl *cl, enum program which)
+int fdit_opencl_group(const struct opencl *cl, enum program which)
 {
     bool along_rows = which == PROGRAM_NORM || which == PROGRAM_REDUCE || which == PROGRAM_DIFFUSION;
     if (which == PROGRAM_PICTURE)
@@ -55,7 +55,7 @@ static enum fdit_status build_failed(fdit_context *ctx, struct opencl *cl, cl_pr
     cl->build_log = NULL;
     TRY(fdit_strdup(ctx, log, &cl->build_log));
     FAIL(ctx, FDIT_ERROR_DEVICE, "opencl, %s: its compiler refuses %s: %s (%d): %.600s", cl->label, what,
-         opencl_error_name(error), (int)error, *log ? log : "its log is empty");
+         fdit_opencl_error_name(error), (int)error, *log ? log : "its log is empty");
 out:
     fdit_free(log);
     return status;
@@ -74,15 +74,15 @@ static enum fdit_status build(fdit_context *ctx, struct opencl *cl, const char *
     for (int attempt = 0; attempt < 2; attempt++) {
         snprintf(all, sizeof all, "%s%s-DGROUP=%d %s%s%s", attempt ? "" : "-cl-std=CL1.2 ",
                  cl->quirks.options, group, cl->is_cpu ? "-DON_CPU=1 " : "", simd, options);
-        struct cache_key key = opencl_cache_key(cl, parts, all);
-        *out = opencl_cache_load(cl, key, all);
+        struct cache_key key = fdit_opencl_cache_key(cl, parts, all);
+        *out = fdit_opencl_cache_load(cl, key, all);
         if (*out)
             return FDIT_OK;
         *out = clCreateProgramWithSource(cl->context, 2, parts, NULL, &error);
-        TRY(opencl_status(ctx, cl, error, "clCreateProgramWithSource", what));
+        TRY(fdit_opencl_status(ctx, cl, error, "clCreateProgramWithSource", what));
         error = clBuildProgram(*out, 1, &cl->device, all, NULL, NULL);
         if (error == CL_SUCCESS) {
-            opencl_cache_store(cl, key, *out);
+            fdit_opencl_cache_store(cl, key, *out);
             return FDIT_OK;
         }
         if (error != CL_INVALID_BUILD_OPTIONS || attempt)
@@ -101,11 +101,11 @@ static enum fdit_status check_kernel(fdit_context *ctx, struct opencl *cl, cl_ke
     enum fdit_status status = FDIT_OK;
     size_t items = 0;
     cl_ulong local = 0;
-    TRY(opencl_status(
+    TRY(fdit_opencl_status(
         ctx, cl,
         clGetKernelWorkGroupInfo(kernel, cl->device, CL_KERNEL_WORK_GROUP_SIZE, sizeof items, &items, NULL),
         "clGetKernelWorkGroupInfo", what));
-    TRY(opencl_status(
+    TRY(fdit_opencl_status(
         ctx, cl,
         clGetKernelWorkGroupInfo(kernel, cl->device, CL_KERNEL_LOCAL_MEM_SIZE, sizeof local, &local, NULL),
         "clGetKernelWorkGroupInfo", what));
@@ -125,32 +125,32 @@ static enum fdit_status make(fdit_context *ctx, struct opencl *cl, const char *s
     char what[VARIANT_OPTIONS + 64];
     struct guard guard;
     cl_int error;
-    guard_begin(&guard);
+    fdit_guard_begin(&guard);
     snprintf(what, sizeof what, "%s %s", source, options);
     TRY(build(ctx, cl, source, options, group, &p->program, what));
     for (int k = 0; k < PROGRAM_KERNELS && kernels[k]; k++) {
         p->kernels[k] = clCreateKernel(p->program, kernels[k], &error);
-        TRY(opencl_status(ctx, cl, error, "clCreateKernel", kernels[k]));
+        TRY(fdit_opencl_status(ctx, cl, error, "clCreateKernel", kernels[k]));
         TRY(check_kernel(ctx, cl, p->kernels[k], kernels[k]));
     }
 out:
-    guard_end(&guard);
+    fdit_guard_end(&guard);
     return status;
 }
 
-bool opencl_program_need(fdit_device *dev, enum program which)
+bool fdit_opencl_program_need(fdit_device *dev, enum program which)
 {
     struct opencl *cl = opencl_of(dev);
     if (cl->programs[which].program || dev->status != FDIT_OK)
         return dev->status == FDIT_OK;
-    enum fdit_status status = make(cl->ctx, cl, programs[which].source, "", opencl_group(cl, which),
+    enum fdit_status status = make(cl->ctx, cl, programs[which].source, "", fdit_opencl_group(cl, which),
                                    programs[which].kernels, &cl->programs[which]);
     if (status != FDIT_OK)
         fdit_device_fail(dev, status, "%s", fdit_context_message(cl->ctx));
     return status == FDIT_OK;
 }
 
-const char *opencl_kernel_name(enum program which, int kernel)
+const char *fdit_opencl_kernel_name(enum program which, int kernel)
 {
     return programs[which].kernels[kernel];
 }
@@ -185,8 +185,8 @@ out:
     return status;
 }
 
-const struct program_state *opencl_variant(fdit_device *dev, const char *source, const char *kernel,
-                                           const char *options)
+const struct program_state *fdit_opencl_variant(fdit_device *dev, const char *source, const char *kernel,
+                                                const char *options)
 {
     struct opencl *cl = opencl_of(dev);
     for (int i = 0; i < cl->n_variants; i++)
@@ -203,7 +203,7 @@ const struct program_state *opencl_variant(fdit_device *dev, const char *source,
     return &cl->variants[cl->n_variants - 1].state;
 }
 
-void opencl_variants_trim(struct opencl *cl, int n)
+void fdit_opencl_variants_trim(struct opencl *cl, int n)
 {
     while (cl->n_variants > n) {
         struct variant *v = &cl->variants[--cl->n_variants];
@@ -212,9 +212,9 @@ void opencl_variants_trim(struct opencl *cl, int n)
     }
 }
 
-void opencl_programs_free(struct opencl *cl)
+void fdit_opencl_programs_free(struct opencl *cl)
 {
     for (int i = 0; i < PROGRAM_COUNT; i++)
         program_free(&cl->programs[i]);
-    opencl_variants_trim(cl, 0);
+    fdit_opencl_variants_trim(cl, 0);
 }

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-void opencl_quirks_find(struct opencl *cl)
+void fdit_opencl_quirks_find(struct opencl *cl)
 {
     struct opencl_quirks *q = &cl->quirks;
     cl_uint vendor = 0;
@@ -29,7 +29,7 @@ void opencl_quirks_find(struct opencl *cl)
     q->misreports_kernels = strncmp(cl->label, "rusticl ", 8) == 0;
 }
 
-bool opencl_is_layer(const char *platform_name)
+bool fdit_opencl_is_layer(const char *platform_name)
 {
     static const char *const layers[] = { "rusticl", "Clover", "clvk", "Portable Computing Language" };
     for (size_t i = 0; i < sizeof layers / sizeof *layers; i++)
@@ -38,7 +38,7 @@ bool opencl_is_layer(const char *platform_name)
     return false;
 }
 
-const char *opencl_why_no_devices(const char *platform_name)
+const char *fdit_opencl_why_no_devices(const char *platform_name)
 {
     return strstr(platform_name, "rusticl") ? "; RUSTICL_ENABLE chooses its drivers" : "";
 }

@@ -9,12 +9,12 @@
 enum { VENDOR_NVIDIA = 0x10de, VENDOR_AMD = 0x1002, VENDOR_INTEL = 0x8086 }; /* CL_DEVICE_VENDOR_ID */
 
 /* Fills cl->quirks; the label, is_cpu and the device must be there. */
-void opencl_quirks_find(struct opencl *cl);
+void fdit_opencl_quirks_find(struct opencl *cl);
 
 /* A layer over a driver that may be in the list itself (Mesa's, clvk, PoCL): the driver goes before it. */
-bool opencl_is_layer(const char *platform_name);
+bool fdit_opencl_is_layer(const char *platform_name);
 
 /* What a platform without devices may lack, for a message: "" or "; ...". */
-const char *opencl_why_no_devices(const char *platform_name);
+const char *fdit_opencl_why_no_devices(const char *platform_name);
 
 #endif

@@ -60,7 +60,7 @@ enum {
     VARIANTS = 160,          /* builds of the products */
     SUM_ROWS = 256,          /* rows a partial sum of column_sum */
     SUM_PARTS = 1024,        /* most partial sums of sum_squares */
-    QUEUE_BOUND = 128,       /* launches between two waits for the one before: see launch_run */
+    QUEUE_BOUND = 128,       /* launches between two waits for the one before: see fdit_launch_run */
     STAGING_BYTES = 4 << 20, /* of each half of the ring for writes */
     READ_SLOTS = 8,
     PROFILE_EVENTS = 64,
@@ -105,7 +105,7 @@ struct opencl {
     struct opencl_quirks quirks;
     int simd; /* lanes to ask for (SIMD of cl/prelude.cl); 0: the compiler's choice */
     int compute_units;
-    int group;                      /* work-items a group, but for opencl_group */
+    int group;                      /* work-items a group, but for fdit_opencl_group */
     bool no_registers;              /* never the kernels for processors */
     struct gemm_config gemm_forced; /* engine GEMM_DEFAULT: none */
     bool engines_fixed;             /* FINEDIFFUSION_OPENCL_GEMM says something: nothing is tried out */
@@ -155,57 +155,58 @@ static inline struct opencl *opencl_of(const fdit_device *dev)
 #define BIT(condition, bit) ((condition) ? 1u << (bit) : 0u) /* of cl/flags.h */
 
 /* error.c */
-const char *opencl_error_name(cl_int error);
+const char *fdit_opencl_error_name(cl_int error);
 /* A sticky error of the device if `error` is one: "opencl: <api>: <name> (<number>), <what>; ...".
  */
-bool opencl_ok(fdit_device *dev, cl_int error, const char *api, const char *what);
+bool fdit_opencl_ok(fdit_device *dev, cl_int error, const char *api, const char *what);
 /* The same into ctx. */
-enum fdit_status opencl_status(fdit_context *ctx, struct opencl *cl, cl_int error, const char *api,
-                               const char *what);
+enum fdit_status fdit_opencl_status(fdit_context *ctx, struct opencl *cl, cl_int error, const char *api,
+                                    const char *what);
 
 /* platforms.c: the device "opencl:P:D"; any other spec or NULL: the best. label: free with
  * fdit_free. */
-enum fdit_status opencl_find(fdit_context *ctx, const char *spec, cl_platform_id *platform,
-                             cl_device_id *device, char **label);
+enum fdit_status fdit_opencl_find(fdit_context *ctx, const char *spec, cl_platform_id *platform,
+                                  cl_device_id *device, char **label);
 
 /* answers.c. Texts are safe lines without spaces at the ends, names cut after 120 bytes, "" where there is no
  * answer (the name of a platform: "platform without a name"); free with fdit_free. */
-enum fdit_status opencl_device_text(fdit_context *ctx, cl_device_id device, cl_device_info what, char **out);
-enum fdit_status opencl_platform_text(fdit_context *ctx, cl_platform_id platform, cl_platform_info what,
-                                      char **out);
+enum fdit_status fdit_opencl_device_text(fdit_context *ctx, cl_device_id device, cl_device_info what,
+                                         char **out);
+enum fdit_status fdit_opencl_platform_text(fdit_context *ctx, cl_platform_id platform, cl_platform_info what,
+                                           char **out);
 /* In bytes; max_buffer at most memory; a local memory that no device has counts as the least that is needed.
  * 0 where there is no answer. */
 enum { OPENCL_LOCAL_LEAST = 32768 };
 struct opencl_limits {
     size_t memory, max_buffer, local;
 };
-struct opencl_limits opencl_limits_of(cl_device_id device);
+struct opencl_limits fdit_opencl_limits_of(cl_device_id device);
 /* NULL, or why our kernels cannot run on it. */
-const char *opencl_unusable(cl_device_id device);
+const char *fdit_opencl_unusable(cl_device_id device);
 
 /* facts.c: the entry of the table */
-enum fdit_status opencl_facts(fdit_context *ctx, fdit_device *dev, char **out);
+enum fdit_status fdit_opencl_facts(fdit_context *ctx, fdit_device *dev, char **out);
 
 /* programs.c: built when first needed: by workspace_bytes, which is asked about the ops of a plan
  * before the first of them runs, by weight_new, else by the first launch. A failure is sticky. */
-bool opencl_program_need(fdit_device *dev, enum program which);
+bool fdit_opencl_program_need(fdit_device *dev, enum program which);
 /* The program of one kernel, built with these options when first asked for; NULL after a failure,
  * which is sticky. */
-const struct program_state *opencl_variant(fdit_device *dev, const char *source, const char *kernel,
-                                           const char *options);
-/* Frees the programs of opencl_variant from the n-th on. */
-void opencl_variants_trim(struct opencl *cl, int n);
-void opencl_programs_free(struct opencl *cl);
+const struct program_state *fdit_opencl_variant(fdit_device *dev, const char *source, const char *kernel,
+                                                const char *options);
+/* Frees the programs of fdit_opencl_variant from the n-th on. */
+void fdit_opencl_variants_trim(struct opencl *cl, int n);
+void fdit_opencl_programs_free(struct opencl *cl);
 /* Work-items a group in its build: -DGROUP. */
-int opencl_group(const struct opencl *cl, enum program which);
-const char *opencl_kernel_name(enum program which, int kernel);
+int fdit_opencl_group(const struct opencl *cl, enum program which);
+const char *fdit_opencl_kernel_name(enum program which, int kernel);
 
 /* launch.c: one call of one kernel.
  *
- *     struct launch l = launch_begin(dev, PROGRAM_POINTWISE, KERNEL_AXPY);
- *     launch_tensor(&l, a->y);
- *     launch_int(&l, a->beta);
- *     launch_run(&l, 1, (size_t[]){ items }, (size_t[]){ GROUP });      // items is rounded up
+ *     struct launch l = fdit_launch_begin(dev, PROGRAM_POINTWISE, KERNEL_AXPY);
+ *     fdit_launch_tensor(&l, a->y);
+ *     fdit_launch_int(&l, a->beta);
+ *     fdit_launch_run(&l, 1, (size_t[]){ items }, (size_t[]){ GROUP });      // items is rounded up
  */
 struct launch {
     fdit_device *dev;
@@ -214,56 +215,58 @@ struct launch {
     cl_uint n;
     size_t group; /* GROUP of the program's build */
 };
-struct launch launch_begin(fdit_device *dev, enum program program, int kernel);
-struct launch launch_variant(fdit_device *dev, const struct program_state *program, const char *name);
-void launch_memory(struct launch *l, cl_mem memory, size_t at); /* at: in elements */
-void launch_tensor(struct launch *l, struct fdit_tensor t);     /* absent: the dummy */
-void launch_int(struct launch *l, int v);
-void launch_uint(struct launch *l, unsigned v);
-void launch_size(struct launch *l, size_t v);
-void launch_float(struct launch *l, float v);
+struct launch fdit_launch_begin(fdit_device *dev, enum program program, int kernel);
+struct launch fdit_launch_variant(fdit_device *dev, const struct program_state *program, const char *name);
+void fdit_launch_memory(struct launch *l, cl_mem memory, size_t at); /* at: in elements */
+void fdit_launch_tensor(struct launch *l, struct fdit_tensor t);     /* absent: the dummy */
+void fdit_launch_int(struct launch *l, int v);
+void fdit_launch_uint(struct launch *l, unsigned v);
+void fdit_launch_size(struct launch *l, size_t v);
+void fdit_launch_float(struct launch *l, float v);
 /* A launch by somebody else. begin: where its event is to go, NULL where none is wanted (`room` is the
- * caller's); end: what launch_run does after its own. */
-cl_event *launch_foreign_begin(fdit_device *dev, cl_event *room);
-void launch_foreign_end(fdit_device *dev, cl_event *event, const char *name);
-void launch_run(struct launch *l, cl_uint dimensions, const size_t *items, const size_t *local);
+ * caller's); end: what fdit_launch_run does after its own. */
+cl_event *fdit_launch_foreign_begin(fdit_device *dev, cl_event *room);
+void fdit_launch_foreign_end(fdit_device *dev, cl_event *event, const char *name);
+void fdit_launch_run(struct launch *l, cl_uint dimensions, const size_t *items, const size_t *local);
 
 /* profile.c: times of launches, while dev->timing. `want` returns where a launch's event goes, NULL: none. */
-cl_event *opencl_profile_want(fdit_device *dev);
-double opencl_busy(fdit_device *dev, uint64_t *launches);
+cl_event *fdit_opencl_profile_want(fdit_device *dev);
+double fdit_opencl_busy(fdit_device *dev, uint64_t *launches);
 
 /* memory.c, weights.c: entries of the table */
-enum fdit_status opencl_buffer_new(fdit_context *ctx, fdit_device *dev, size_t bytes, void **handle);
-void opencl_buffer_free(fdit_device *dev, void *handle);
-void opencl_write(fdit_device *dev, fdit_buffer *to, size_t byte_offset, const void *host, size_t bytes);
-void opencl_read(fdit_device *dev, const fdit_buffer *from, size_t byte_offset, void *host, size_t bytes);
-void opencl_read_begin(fdit_device *dev, const fdit_buffer *from, size_t byte_offset, void *host,
-                       size_t bytes, int slot);
-void opencl_read_end(fdit_device *dev, int slot);
-void opencl_fill(fdit_device *dev, struct fdit_tensor t, size_t n, float value);
-void opencl_copy(fdit_device *dev, struct fdit_tensor to, struct fdit_tensor from, size_t n);
-void opencl_sync(fdit_device *dev);
-size_t opencl_workspace_bytes(fdit_device *dev, const struct fdit_op_shape *shape);
-enum fdit_status opencl_reserve(fdit_context *ctx, fdit_device *dev, size_t bytes);
+enum fdit_status fdit_opencl_buffer_new(fdit_context *ctx, fdit_device *dev, size_t bytes, void **handle);
+void fdit_opencl_buffer_free(fdit_device *dev, void *handle);
+void fdit_opencl_write(fdit_device *dev, fdit_buffer *to, size_t byte_offset, const void *host, size_t bytes);
+void fdit_opencl_read(fdit_device *dev, const fdit_buffer *from, size_t byte_offset, void *host,
+                      size_t bytes);
+void fdit_opencl_read_begin(fdit_device *dev, const fdit_buffer *from, size_t byte_offset, void *host,
+                            size_t bytes, int slot);
+void fdit_opencl_read_end(fdit_device *dev, int slot);
+void fdit_opencl_fill(fdit_device *dev, struct fdit_tensor t, size_t n, float value);
+void fdit_opencl_copy(fdit_device *dev, struct fdit_tensor to, struct fdit_tensor from, size_t n);
+void fdit_opencl_sync(fdit_device *dev);
+size_t fdit_opencl_workspace_bytes(fdit_device *dev, const struct fdit_op_shape *shape);
+enum fdit_status fdit_opencl_reserve(fdit_context *ctx, fdit_device *dev, size_t bytes);
 /* How a weight's numbers are kept: where products round to 16 bits, f32 ones already rounded. */
-enum fdit_dtype opencl_weight_storage(const fdit_device *dev, const struct fdit_weight_desc *desc);
-bool opencl_supports_precision(const fdit_device *dev, enum fdit_dtype precision);
-bool opencl_supports_storage(const fdit_device *dev, enum fdit_dtype storage);
-size_t opencl_weight_bytes(fdit_device *dev, const struct fdit_weight_desc *desc);
-enum fdit_status opencl_weight_new(fdit_context *ctx, fdit_device *dev, const struct fdit_weight_desc *desc,
-                                   const float *data, void **handle);
-void opencl_weight_free(fdit_device *dev, void *handle);
+enum fdit_dtype fdit_opencl_weight_storage(const fdit_device *dev, const struct fdit_weight_desc *desc);
+bool fdit_opencl_supports_precision(const fdit_device *dev, enum fdit_dtype precision);
+bool fdit_opencl_supports_storage(const fdit_device *dev, enum fdit_dtype storage);
+size_t fdit_opencl_weight_bytes(fdit_device *dev, const struct fdit_weight_desc *desc);
+enum fdit_status fdit_opencl_weight_new(fdit_context *ctx, fdit_device *dev,
+                                        const struct fdit_weight_desc *desc, const float *data,
+                                        void **handle);
+void fdit_opencl_weight_free(fdit_device *dev, void *handle);
 /* Where the scales of an int8 weight begin in its buffer, in floats. */
-size_t opencl_weight_scales(const struct opencl *cl, const struct fdit_weight_desc *desc);
+size_t fdit_opencl_weight_scales(const struct opencl *cl, const struct fdit_weight_desc *desc);
 
 /* ops.c, attention.c: builds the programs of an op of this shape */
-void opencl_linear_prepare(fdit_device *dev, const struct fdit_op_shape *shape);
-size_t opencl_linear_workspace(fdit_device *dev, const struct fdit_op_shape *shape);
-size_t opencl_attention_floats(const struct opencl *cl, const struct fdit_op_shape *shape);
-void opencl_attention_programs(fdit_device *dev, const struct fdit_op_shape *shape, bool backward);
+void fdit_opencl_linear_prepare(fdit_device *dev, const struct fdit_op_shape *shape);
+size_t fdit_opencl_linear_workspace(fdit_device *dev, const struct fdit_op_shape *shape);
+size_t fdit_opencl_attention_floats(const struct opencl *cl, const struct fdit_op_shape *shape);
+void fdit_opencl_attention_programs(fdit_device *dev, const struct fdit_op_shape *shape, bool backward);
 
 /* f32 to bf16 or back. */
-void opencl_convert(fdit_device *dev, struct fdit_tensor to, struct fdit_tensor from, size_t n);
+void fdit_opencl_convert(fdit_device *dev, struct fdit_tensor to, struct fdit_tensor from, size_t n);
 /* picture.c. On a processor a conv is a product of patches that are written first, as `linear` does products
  * best there; elsewhere, and in groups, kernels look them up, from a weight that lies as [n_out][n_in]. */
 static inline bool opencl_conv_by_patches(const struct opencl *cl)
@@ -274,10 +277,11 @@ static inline bool opencl_weight_is_plain(const struct opencl *cl, const struct 
 {
     return desc->conv && (desc->groups > 1 || !opencl_conv_by_patches(cl));
 }
-#define OP(entry, ENUM, arguments) void opencl_##entry(fdit_device *dev, const struct fdit_##arguments *a);
+#define OP(entry, ENUM, arguments) \
+    void fdit_opencl_##entry(fdit_device *dev, const struct fdit_##arguments *a);
 #include "device/op_list.h"
 
-size_t opencl_picture_workspace(const fdit_device *dev, const struct fdit_op_shape *shape);
-void opencl_conv_prepare(fdit_device *dev, const struct fdit_op_shape *shape);
+size_t fdit_opencl_picture_workspace(const fdit_device *dev, const struct fdit_op_shape *shape);
+void fdit_opencl_conv_prepare(fdit_device *dev, const struct fdit_op_shape *shape);
 
 #endif

@@ -62,12 +62,12 @@ static void take_shapes(struct tune *t, const struct fdit_op_shape *ops, size_t 
     static const char *const names[] = { "forward", "dX", "dW" };
     for (size_t i = 0; i < n; i++) {
         struct gemm_shape of[2];
-        if (gemm_shapes_of(&ops[i], of) == 0 || ops[i].tokens == 1)
+        if (fdit_gemm_shapes_of(&ops[i], of) == 0 || ops[i].tokens == 1)
             continue;
         struct subject s = { .shape = of[0] };
         bool known = of[0].M < 32 || of[0].N < 32;
         for (int k = 0; k < t->n; k++)
-            known |= gemm_same_product(&t->subjects[k].shape, &of[0]);
+            known |= fdit_gemm_same_product(&t->subjects[k].shape, &of[0]);
         if (known || t->n == TUNED)
             continue;
         snprintf(s.text, sizeof s.text, "%s %dx%dx%d%s", names[of[0].kind], of[0].M, of[0].N, of[0].K,
@@ -89,7 +89,7 @@ static enum fdit_status make_buffers(struct tune *t)
     for (int i = 0; i < t->n; i++) {
         const struct gemm_shape *s = &t->subjects[i].shape;
         size_t M = (size_t)s->M, N = (size_t)s->N, K = (size_t)s->K;
-        w = max_size(w, gemm_matrix_floats(cl, s));
+        w = max_size(w, fdit_gemm_matrix_floats(cl, s));
         a = max_size(a, M * K);
         t->y_floats = max_size(t->y_floats, M * N);
         scratch = max_size(scratch, max_size(M, K) * (max_size(N, K) + 64) * 2 * sizeof(float));
@@ -116,7 +116,7 @@ out:
 
 static void run(struct tune *t, const struct subject *s, const struct gemm_config *c)
 {
-    gemm_run(t->dev, &s->shape, t->w->handle, t->a, t->y, c);
+    fdit_gemm_run(t->dev, &s->shape, t->w->handle, t->a, t->y, c);
 }
 
 /* Whether the device still works; a configuration that it refuses is not an error of the tuner. */
@@ -135,7 +135,7 @@ static double seconds_of(struct tune *t, const struct subject *s, const struct g
     double begin = fdit_clock_seconds();
     for (int i = 0; i < runs; i++)
         run(t, s, c);
-    opencl_sync(t->dev);
+    fdit_opencl_sync(t->dev);
     return (fdit_clock_seconds() - begin) / runs;
 }
 
@@ -143,7 +143,7 @@ static double seconds_of(struct tune *t, const struct subject *s, const struct g
 static double measure(struct tune *t, const struct subject *s, const struct gemm_config *c, double hopeless)
 {
     run(t, s, c); /* builds it */
-    opencl_sync(t->dev);
+    fdit_opencl_sync(t->dev);
     if (!fine(t))
         return INFINITY;
     double best = seconds_of(t, s, c, 1);
@@ -162,7 +162,7 @@ static bool agrees(struct tune *t, const struct subject *s, const struct gemm_co
 {
     size_t n = (size_t)s->shape.M * (size_t)s->shape.N;
     struct fdit_tensor y = fdit_tensor_of(t->y, FDIT_F32);
-    struct gemm_config ours = gemm_default(opencl_of(t->dev), &s->shape);
+    struct gemm_config ours = fdit_gemm_default(opencl_of(t->dev), &s->shape);
     run(t, s, &ours);
     bool read = fdit_read(t->ctx, t->dev, y, t->wanted, n) == FDIT_OK;
     fdit_fill(t->dev, y, n, NAN);
@@ -196,8 +196,8 @@ static int add(struct gemm_config *out, int n, struct gemm_config c)
 {
     char text[GEMM_TEXT];
     struct gemm_config checked;
-    gemm_config_text(&c, text);
-    if (n < CANDIDATES && gemm_config_parse(text, &checked))
+    fdit_gemm_config_text(&c, text);
+    if (n < CANDIDATES && fdit_gemm_config_parse(text, &checked))
         out[n++] = c;
     return n;
 }
@@ -254,8 +254,8 @@ static double try_config(struct tune *t, struct subject *s, const struct gemm_co
         s->seconds = seconds;
         s->best = *c;
     }
-    opencl_sync(t->dev);
-    opencl_variants_trim(opencl_of(t->dev), kept);
+    fdit_opencl_sync(t->dev);
+    fdit_opencl_variants_trim(opencl_of(t->dev), kept);
     return seconds;
 }
 
@@ -272,7 +272,7 @@ static enum fdit_status tune_kind(struct tune *t, enum gemm_kind kind, const str
     if (!largest)
         return FDIT_OK;
     for (int i = 0; i < n; i++) {
-        gemm_config_text(&all[i], config);
+        fdit_gemm_config_text(&all[i], config);
         snprintf(what, sizeof what, "%s: %s", largest->text, config);
         TRY(tell(t, what));
         seconds[i] = try_config(t, largest, &all[i]);
@@ -295,7 +295,7 @@ static enum fdit_status tune_kind(struct tune *t, enum gemm_kind kind, const str
             struct subject *s = &t->subjects[i];
             if (s == largest || s->shape.kind != kind)
                 continue;
-            gemm_config_text(&all[best], config);
+            fdit_gemm_config_text(&all[best], config);
             snprintf(what, sizeof what, "%s: %s", s->text, config);
             TRY(tell(t, what));
             try_config(t, s, &all[best]);
@@ -322,7 +322,7 @@ static int choose_trials(const struct opencl *cl, struct trial *out, int most)
 {
     int n = 0, rows = 0;
     for (int direct = 0; direct < 2 && n < most; direct++) {
-        const char *row = clblast_row(cl, direct);
+        const char *row = fdit_clblast_row(cl, direct);
         if (row)
             out[n++] = (struct trial){ strrchr(row, '\t') + 1, direct };
     }
@@ -332,7 +332,7 @@ static int choose_trials(const struct opencl *cl, struct trial *out, int most)
     for (int i = 0; i < rows && n < most; i++) {
         const char *row = fdit_clblast_rows[(int)((long)i * step % rows)],
                    *parameters = strrchr(row, '\t') + 1;
-        bool direct = is_kernel(row, true), known = !clblast_row_fits(cl, parameters, direct);
+        bool direct = is_kernel(row, true), known = !fdit_clblast_row_fits(cl, parameters, direct);
         for (int k = 0; k < n; k++)
             known |= out[k].direct == direct && strcmp(out[k].parameters, parameters) == 0;
         if (!known)
@@ -350,7 +350,7 @@ static enum fdit_status tune_clblast(struct tune *t)
     char why[CLBLAST_TEXT], what[160];
     double least = INFINITY;
     int n = t->options->library_trials;
-    if (!clblast_built_in() || n < 1)
+    if (!fdit_clblast_built_in() || n < 1)
         return FDIT_OK;
     TRY(fdit_alloc(t->ctx, (size_t)n + 2, sizeof *trials, &trials));
     n = choose_trials(cl, trials, n);
@@ -359,7 +359,7 @@ static enum fdit_status tune_clblast(struct tune *t)
         snprintf(what, sizeof what, "CLBlast %s %.120s", trials[i].direct ? "direct" : "indirect",
                  trials[i].parameters);
         TRY(tell(t, what));
-        if (!clblast_set(t->dev, trials[i].parameters, trials[i].direct, why))
+        if (!fdit_clblast_set(t->dev, trials[i].parameters, trials[i].direct, why))
             continue;
         for (int k = 0; k < t->n; k++)
             limit += t->subjects[k].seconds;
@@ -370,7 +370,7 @@ static enum fdit_status tune_clblast(struct tune *t)
             best = &trials[i];
         }
     }
-    if (!best || !clblast_set(t->dev, best->parameters, best->direct, why)) {
+    if (!best || !fdit_clblast_set(t->dev, best->parameters, best->direct, why)) {
         cl->clblast.on = false;
         goto out;
     }
@@ -395,7 +395,7 @@ static void keep(struct tune *t)
     struct opencl *cl = opencl_of(t->dev);
     for (int i = 0; i < t->n; i++) {
         const struct gemm_shape *s = &t->subjects[i].shape;
-        int at = gemm_tuned_index(cl, s);
+        int at = fdit_gemm_tuned_index(cl, s);
         if (at == TUNED)
             continue;
         cl->tuned[at] = (struct gemm_tuned){ .kind = s->kind,
@@ -413,8 +413,8 @@ static void report(struct tune *t)
     for (int i = 0; i < t->n && t->options->on_result; i++) {
         const struct subject *s = &t->subjects[i];
         char before[GEMM_TEXT], after[GEMM_TEXT];
-        gemm_config_text(&s->before, before);
-        gemm_config_text(&s->best, after);
+        fdit_gemm_config_text(&s->before, before);
+        fdit_gemm_config_text(&s->best, after);
         struct fdit_tune_result r = { .what = s->text,
                                       .before = before,
                                       .after = after,
@@ -425,8 +425,8 @@ static void report(struct tune *t)
     }
 }
 
-enum fdit_status opencl_tune(fdit_context *ctx, fdit_device *dev, const struct fdit_op_shape *shapes,
-                             size_t n, const struct fdit_tune_options *options, char **where)
+enum fdit_status fdit_opencl_tune(fdit_context *ctx, fdit_device *dev, const struct fdit_op_shape *shapes,
+                                  size_t n, const struct fdit_tune_options *options, char **where)
 {
     enum fdit_status status = FDIT_OK;
     struct opencl *cl = opencl_of(dev);
@@ -434,7 +434,7 @@ enum fdit_status opencl_tune(fdit_context *ctx, fdit_device *dev, const struct f
     struct tune *t = NULL;
     TRY(fdit_alloc(ctx, 1, sizeof *t, &t));
     *t = (struct tune){ .ctx = ctx, .dev = dev, .options = options };
-    TRY(opencl_tuned_path(ctx, dev, where)); /* before the minutes that it takes */
+    TRY(fdit_opencl_tuned_path(ctx, dev, where)); /* before the minutes that it takes */
     take_shapes(t, shapes, n);
     if (t->n == 0)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "none of the products has 32 rows and columns");
@@ -444,17 +444,17 @@ enum fdit_status opencl_tune(fdit_context *ctx, fdit_device *dev, const struct f
         n_kinds += kinds[t->subjects[i].shape.kind]++ == 0;
     t->all = n_kinds * (count + (cl->is_cpu ? 2 : 0)) +
              (t->n - n_kinds) * (count < FINALISTS ? count : FINALISTS) +
-             (clblast_built_in() ? options->library_trials : 0);
+             (fdit_clblast_built_in() ? options->library_trials : 0);
     for (int i = 0; i < t->n; i++) {
         struct subject *s = &t->subjects[i];
-        s->best = s->before = gemm_choose(cl, &s->shape);
+        s->best = s->before = fdit_gemm_choose(cl, &s->shape);
         s->seconds = s->seconds_before = measure(t, s, &s->before, INFINITY);
         TRY(fdit_device_status(ctx, dev));
         if (!(s->seconds < INFINITY))
             FAIL(ctx, FDIT_ERROR_DEVICE, "%s does not run on %s: %s", s->text, cl->label, t->why);
         /* CLBlast may get another set of parameters: it starts anew. */
         if (s->before.engine == GEMM_CLBLAST) {
-            s->best = gemm_default(cl, &s->shape);
+            s->best = fdit_gemm_default(cl, &s->shape);
             s->seconds = measure(t, s, &s->best, INFINITY);
         }
     }
@@ -463,7 +463,7 @@ enum fdit_status opencl_tune(fdit_context *ctx, fdit_device *dev, const struct f
     TRY(tune_clblast(t));
     keep(t);
     report(t);
-    TRY(opencl_tuned_save(ctx, dev, *where));
+    TRY(fdit_opencl_tuned_save(ctx, dev, *where));
 out:
     if (t) {
         fdit_free(t->wanted);

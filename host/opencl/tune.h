@@ -6,7 +6,7 @@
 #include "state.h"
 
 /* The entry `tune` of the table. */
-enum fdit_status opencl_tune(fdit_context *ctx, fdit_device *dev, const struct fdit_op_shape *shapes,
-                             size_t n, const struct fdit_tune_options *options, char **where);
+enum fdit_status fdit_opencl_tune(fdit_context *ctx, fdit_device *dev, const struct fdit_op_shape *shapes,
+                                  size_t n, const struct fdit_tune_options *options, char **where);
 
 #endif

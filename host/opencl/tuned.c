@@ -29,8 +29,8 @@ static const enum fdit_dtype storages[] = { FDIT_F32, FDIT_F16, FDIT_BF16, FDIT_
 
 static enum fdit_status path_of(const struct opencl *cl, bool make, char **out)
 {
-    struct cache_key key = opencl_cache_key(cl, (const char *const[]){ first_line, "" }, "");
-    return opencl_cache_path(key, make, "tuned", out);
+    struct cache_key key = fdit_opencl_cache_key(cl, (const char *const[]){ first_line, "" }, "");
+    return fdit_opencl_cache_path(key, make, "tuned", out);
 }
 
 static bool read_product(const char *line, struct gemm_tuned *out)
@@ -52,7 +52,7 @@ static bool read_product(const char *line, struct gemm_tuned *out)
         }
     out->plain = strcmp(lies, "plain") == 0;
     return found == 2 && (out->plain || strcmp(lies, "weight") == 0) &&
-           gemm_config_parse(line + used, &out->config) && out->config.engine != GEMM_DEFAULT;
+           fdit_gemm_config_parse(line + used, &out->config) && out->config.engine != GEMM_DEFAULT;
 }
 
 /* Into cl->tuned; `clblast` [CLBLAST_TEXT + 16] becomes its parameters, or "". */
@@ -87,7 +87,7 @@ static void drop_clblast(struct opencl *cl)
     cl->n_tuned = kept;
 }
 
-void opencl_tuned_load(fdit_context *ctx, fdit_device *dev)
+void fdit_opencl_tuned_load(fdit_context *ctx, fdit_device *dev)
 {
     struct opencl *cl = opencl_of(dev);
     char clblast[CLBLAST_TEXT + 16] = "", why[CLBLAST_TEXT] = "", *path = NULL;
@@ -104,7 +104,8 @@ void opencl_tuned_load(fdit_context *ctx, fdit_device *dev)
         goto out;
     }
     bool direct = strncmp(clblast, "direct ", 7) == 0;
-    if (*clblast && !clblast_set(dev, strchr(clblast, ' ') ? strchr(clblast, ' ') + 1 : NULL, direct, why)) {
+    if (*clblast &&
+        !fdit_clblast_set(dev, strchr(clblast, ' ') ? strchr(clblast, ' ') + 1 : NULL, direct, why)) {
         fdit_log(ctx, FDIT_LOG_WARNING, "%s: %s; its products are done without", cl->label, why);
         drop_clblast(cl);
     } else if (!*clblast) {
@@ -115,7 +116,7 @@ out:
     fdit_free(path);
 }
 
-enum fdit_status opencl_tuned_path(fdit_context *ctx, const fdit_device *dev, char **path)
+enum fdit_status fdit_opencl_tuned_path(fdit_context *ctx, const fdit_device *dev, char **path)
 {
     if (path_of(opencl_of(dev), true, path) == FDIT_OK)
         return FDIT_OK;
@@ -124,7 +125,7 @@ enum fdit_status opencl_tuned_path(fdit_context *ctx, const fdit_device *dev, ch
                      "cannot be made, or others may write to it");
 }
 
-enum fdit_status opencl_tuned_save(fdit_context *ctx, const fdit_device *dev, const char *path)
+enum fdit_status fdit_opencl_tuned_save(fdit_context *ctx, const fdit_device *dev, const char *path)
 {
     enum fdit_status status = FDIT_OK;
     const struct opencl *cl = opencl_of(dev);
@@ -140,7 +141,7 @@ enum fdit_status opencl_tuned_save(fdit_context *ctx, const fdit_device *dev, co
     for (int i = 0; i < cl->n_tuned; i++) {
         const struct gemm_tuned *t = &cl->tuned[i];
         char config[GEMM_TEXT];
-        gemm_config_text(&t->config, config);
+        fdit_gemm_config_text(&t->config, config);
         n += (size_t)snprintf(text + n, room - n, "%s %s %s %d %d %s\n", kinds[t->kind],
                               t->plain ? "plain" : "weight", fdit_dtype_name(t->storage), t->N, t->K, config);
     }

@@ -7,9 +7,9 @@
 
 /* Fills cl->tuned, and sets CLBlast up where it is used. A file that cannot be read, or parameters
  * that are not right here any more, count as not tuned, with a warning. */
-void opencl_tuned_load(fdit_context *ctx, fdit_device *dev);
+void fdit_opencl_tuned_load(fdit_context *ctx, fdit_device *dev);
 /* Where it is kept; makes the folder. FDIT_ERROR_UNSUPPORTED: there is none. Free with fdit_free. */
-enum fdit_status opencl_tuned_path(fdit_context *ctx, const fdit_device *dev, char **path);
-enum fdit_status opencl_tuned_save(fdit_context *ctx, const fdit_device *dev, const char *path);
+enum fdit_status fdit_opencl_tuned_path(fdit_context *ctx, const fdit_device *dev, char **path);
+enum fdit_status fdit_opencl_tuned_save(fdit_context *ctx, const fdit_device *dev, const char *path);
 
 #endif

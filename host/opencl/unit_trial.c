@@ -32,7 +32,8 @@ static const char *const kinds[] = { "forward", "dX", "dW" };
 
 static size_t largest(const struct opencl *cl, const struct gemm_shape *s)
 {
-    size_t w = gemm_matrix_floats(cl, s), a = (size_t)s->M * (size_t)s->K, y = (size_t)s->M * (size_t)s->N;
+    size_t w = fdit_gemm_matrix_floats(cl, s), a = (size_t)s->M * (size_t)s->K,
+           y = (size_t)s->M * (size_t)s->N;
     return w > a ? (w > y ? w : y) : a > y ? a : y;
 }
 
@@ -90,7 +91,7 @@ static void fill(float *x, size_t n, uint32_t seed, bool exact)
 /* Operands to the device; the matrix in 16 bits where the shape says so. */
 static void give(struct trial *t, const struct gemm_shape *s, bool exact)
 {
-    size_t w = gemm_matrix_floats(opencl_of(t->dev), s), a = (size_t)s->M * (size_t)s->K;
+    size_t w = fdit_gemm_matrix_floats(opencl_of(t->dev), s), a = (size_t)s->M * (size_t)s->K;
     fill(t->host_a, a, 1, exact);
     round_numbers(t, t->host_a, a);
     fdit_write(t->dev, fdit_tensor_of(t->a, FDIT_F32), t->host_a, a);
@@ -99,7 +100,7 @@ static void give(struct trial *t, const struct gemm_shape *s, bool exact)
     if (s->storage == FDIT_F32)
         fdit_write(t->dev, fdit_tensor_of(t->w, FDIT_F32), t->host_w, w);
     else
-        opencl_write(t->dev, t->w, 0, t->halves, w * sizeof(uint16_t));
+        fdit_opencl_write(t->dev, t->w, 0, t->halves, w * sizeof(uint16_t));
 }
 
 /* Element (m, n) in double: gemm.h has the layouts. */
@@ -140,7 +141,7 @@ static bool compare(struct trial *t, const struct gemm_shape *s, const struct ge
     snprintf(what, sizeof what, "%s %dx%dx%d", kinds[s->kind], s->M, s->N, s->K);
     give(t, s, exact);
     fdit_fill(t->dev, y, n, NAN);
-    gemm_run(t->dev, s, t->w->handle, t->a, t->y, unit);
+    fdit_gemm_run(t->dev, s, t->w->handle, t->a, t->y, unit);
     bool read = fdit_read(t->ctx, t->dev, y, t->host_y, n) == FDIT_OK;
     if (refused(t, what, out) || !read)
         return false;
@@ -173,8 +174,8 @@ static double speed(struct trial *t, const struct gemm_shape *s, const struct ge
     for (int runs = 1, round = 0; round < 12 && seconds < 0.01; runs *= 2, round++) {
         double begin = fdit_clock_seconds();
         for (int i = 0; i < runs; i++)
-            gemm_run(t->dev, s, t->w->handle, t->a, t->y, c);
-        opencl_sync(t->dev);
+            fdit_gemm_run(t->dev, s, t->w->handle, t->a, t->y, c);
+        fdit_opencl_sync(t->dev);
         seconds = fdit_clock_seconds() - begin;
         if (t->dev->status != FDIT_OK)
             return 0;
@@ -197,8 +198,8 @@ static struct gemm_shape timed_shape(struct trial *t, const struct gemm_config *
     return s;
 }
 
-bool unit_trial(fdit_context *ctx, fdit_device *dev, const struct gemm_config *unit, enum fdit_dtype operands,
-                void (*phase)(const char *what), char out[UNIT_NOTE])
+bool fdit_unit_trial(fdit_context *ctx, fdit_device *dev, const struct gemm_config *unit,
+                     enum fdit_dtype operands, void (*phase)(const char *what), char out[UNIT_NOTE])
 {
     struct opencl *cl = opencl_of(dev);
     struct trial t = { .ctx = ctx, .dev = dev, .operands = operands };
@@ -213,7 +214,7 @@ bool unit_trial(fdit_context *ctx, fdit_device *dev, const struct gemm_config *u
     double nmse = 0, small = 0;
     bool good = false;
     c.parts = 1;
-    matrix_fit(&c, cl->local_bytes);
+    fdit_matrix_fit(&c, cl->local_bytes);
     snprintf(out, UNIT_NOTE, "out of memory for the trial: %.300s", fdit_context_message(ctx));
     if (make(&t, &most) != FDIT_OK)
         goto out;
@@ -224,7 +225,7 @@ bool unit_trial(fdit_context *ctx, fdit_device *dev, const struct gemm_config *u
     }
     phase("when its products are timed");
     struct gemm_shape s = timed_shape(&t, &c, &small);
-    struct gemm_config plain = gemm_default(cl, &s);
+    struct gemm_config plain = fdit_gemm_default(cl, &s);
     double with = speed(&t, &s, &c);
     speed(&t, &s, &plain);
     double without = speed(&t, &s, &plain);

@@ -27,7 +27,7 @@ static int add(struct gemm_config *out, int n, const char *name)
 {
     char text[64];
     snprintf(text, sizeof text, "matrix %.40s", name);
-    if (n < UNITS_MOST && gemm_config_parse(text, &out[n]))
+    if (n < UNITS_MOST && fdit_gemm_config_parse(text, &out[n]))
         n++;
     return n;
 }
@@ -69,12 +69,12 @@ static int by_vendor(const struct opencl *cl, const char *extensions, struct gem
     return n;
 }
 
-int units_candidates(const struct opencl *cl, struct gemm_config out[UNITS_MOST])
+int fdit_units_candidates(const struct opencl *cl, struct gemm_config out[UNITS_MOST])
 {
     const char *tests = getenv("FINEDIFFUSION_TEST_UNITS");
     char *extensions = NULL, name[48];
     int n = 0;
-    if (opencl_device_text(NULL, cl->device, CL_DEVICE_EXTENSIONS, &extensions) == FDIT_OK)
+    if (fdit_opencl_device_text(NULL, cl->device, CL_DEVICE_EXTENSIONS, &extensions) == FDIT_OK)
         n = by_vendor(cl, extensions, out);
     fdit_free(extensions);
     for (int used; tests && sscanf(tests, "%47[^,]%n", name, &used) == 1;
@@ -98,7 +98,7 @@ static void key_of(const struct opencl *cl, char out[40])
     for (const struct cl_source *s = fdit_cl_sources; s->name; s++)
         if (strcmp(s->name, "linear_matrix.cl") == 0)
             kernel = s->text;
-    struct cache_key key = opencl_cache_key(cl, (const char *const[]){ kernel, fdit_version() }, "");
+    struct cache_key key = fdit_opencl_cache_key(cl, (const char *const[]){ kernel, fdit_version() }, "");
     snprintf(out, 40, "%016llx%016llx", (unsigned long long)key.a, (unsigned long long)key.b);
 }
 
@@ -114,13 +114,13 @@ static enum fdit_status ask(fdit_context *ctx, const fdit_device *dev, const str
     char name[48], key[40];
     name_of(c, name);
     key_of(opencl_of(dev), key);
-    return drivers_try_unit(ctx,
-                            &(struct unit_subject){ .spec = dev->info.spec,
-                                                    .device = dev->info.name,
-                                                    .unit = name,
-                                                    .type = fdit_dtype_name(operands),
-                                                    .key = key },
-                            v, subject);
+    return fdit_drivers_try_unit(ctx,
+                                 &(struct unit_subject){ .spec = dev->info.spec,
+                                                         .device = dev->info.name,
+                                                         .unit = name,
+                                                         .type = fdit_dtype_name(operands),
+                                                         .key = key },
+                                 v, subject);
 }
 
 /* "matrix unit mma, bf16: TEXT\n" behind *text. */
@@ -170,7 +170,7 @@ out:
     return status;
 }
 
-enum fdit_status units_find(fdit_context *ctx, fdit_device *dev, enum fdit_dtype operands)
+enum fdit_status fdit_units_find(fdit_context *ctx, fdit_device *dev, enum fdit_dtype operands)
 {
     enum fdit_status status = FDIT_OK;
     struct opencl *cl = opencl_of(dev);
@@ -181,13 +181,13 @@ enum fdit_status units_find(fdit_context *ctx, fdit_device *dev, enum fdit_dtype
         return FDIT_OK;
     cl->units[at].asked = true;
     if (!cl->engines_fixed)
-        n = units_candidates(cl, list);
+        n = fdit_units_candidates(cl, list);
     for (int i = 0; i < n; i++)
         TRY(consider(ctx, dev, &list[i], operands, &chosen));
     /* A crash from here on speaks against the unit, and next time the device does without. */
     if (chosen) {
-        crash_unwatch(dev->info.spec);
-        crash_watch(dev->info.spec, chosen);
+        fdit_crash_unwatch(dev->info.spec);
+        fdit_crash_watch(dev->info.spec, chosen);
     }
 out:
     fdit_free(chosen);
@@ -196,8 +196,8 @@ out:
 
 /* -------------------------------------------------------------------------------------- in words */
 
-enum fdit_status opencl_engine(fdit_context *ctx, fdit_device *dev, enum fdit_dtype precision, char **out,
-                               char **refused)
+enum fdit_status fdit_opencl_engine(fdit_context *ctx, fdit_device *dev, enum fdit_dtype precision,
+                                    char **out, char **refused)
 {
     enum fdit_status status = FDIT_OK;
     const struct opencl *cl = opencl_of(dev);
@@ -210,7 +210,7 @@ enum fdit_status opencl_engine(fdit_context *ctx, fdit_device *dev, enum fdit_dt
         return fdit_strf(ctx, out, "matrix unit %s%s, as FINEDIFFUSION_OPENCL_GEMM says", name,
                          precision == FDIT_F32 ? ", in parts of bf16" : "");
     }
-    TRY(units_find(ctx, dev, precision));
+    TRY(fdit_units_find(ctx, dev, precision));
     if (u && u->refused)
         TRY(fdit_strdup(ctx, u->refused, refused));
     if (!u || u->config.engine != GEMM_MATRIX)
@@ -243,12 +243,12 @@ out:
     return status;
 }
 
-enum fdit_status units_report(fdit_context *ctx, fdit_device *dev, char **out)
+enum fdit_status fdit_units_report(fdit_context *ctx, fdit_device *dev, char **out)
 {
     enum fdit_status status = FDIT_OK;
     struct gemm_config list[UNITS_MOST];
     char *text = NULL;
-    int n = units_candidates(opencl_of(dev), list);
+    int n = fdit_units_candidates(opencl_of(dev), list);
     TRY(fdit_strdup(ctx, n ? "" : "matrix units: none that this device may have\n", &text));
     for (int i = 0; i < n; i++)
         for (size_t k = 0; k < sizeof types / sizeof *types; k++)

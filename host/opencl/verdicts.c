@@ -6,7 +6,7 @@
  *     when 1764432000
  *     good 1 platforms 1 gpus 0      (0: bad, 2: a job crashed in it, crash.c)
  *     note ...
- *     files 2                        (each as drivers_add_file writes it)
+ *     files 2                        (each as fdit_drivers_add_file writes it)
  *     ...
  *     subject                        (the rest of the file; compared in full)
  *     ...
@@ -24,7 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char verdict_head[] = "finediffusion driver verdict 1\n";
+const char fdit_verdict_head[] = "finediffusion driver verdict 1\n";
 enum { MOST = 1 << 20, DAY = 24 * 3600 };
 
 static enum fdit_status path_of(const char *subject, bool make, char **out)
@@ -34,10 +34,10 @@ static enum fdit_status path_of(const char *subject, bool make, char **out)
         key.a = (key.a ^ (unsigned char)*c) * UINT64_C(0x100000001b3);
         key.b = (key.b ^ (unsigned char)*c) * UINT64_C(0x100000001b3);
     }
-    return opencl_cache_path(key, make, "driver", out);
+    return fdit_opencl_cache_path(key, make, "driver", out);
 }
 
-enum fdit_status verdict_path(const char *subject, char **out)
+enum fdit_status fdit_verdict_path(const char *subject, char **out)
 {
     return path_of(subject, true, out);
 }
@@ -53,7 +53,7 @@ static char *next_line(char **at)
     return line;
 }
 
-/* Is the file as it was? `line` is what drivers_add_file said. */
+/* Is the file as it was? `line` is what fdit_drivers_add_file said. */
 static bool unchanged(const char *line)
 {
     char *now = NULL, *path = NULL;
@@ -63,14 +63,14 @@ static bool unchanged(const char *line)
         while (end > line && *--end != ' ') {
         }
     if (fdit_strndup(NULL, line, (size_t)(end - line), &path) == FDIT_OK &&
-        drivers_add_file(NULL, path, &now) == FDIT_OK)
+        fdit_drivers_add_file(NULL, path, &now) == FDIT_OK)
         same = strncmp(now, line, strlen(line)) == 0 && now[strlen(line)] == '\n';
     fdit_free(path);
     fdit_free(now);
     return same;
 }
 
-bool verdict_load(const char *subject, struct verdict *out)
+bool fdit_verdict_load(const char *subject, struct verdict *out)
 {
     uint8_t *file = NULL;
     char *path = NULL, *at, *line;
@@ -81,9 +81,9 @@ bool verdict_load(const char *subject, struct verdict *out)
     *out = (struct verdict){ 0 };
     if (path_of(subject, false, &path) != FDIT_OK || !fdit_is_file(path) ||
         fdit_file_read_all(NULL, path, MOST, &file, &size) != FDIT_OK || strlen((char *)file) != size ||
-        strncmp((char *)file, verdict_head, strlen(verdict_head)) != 0)
+        strncmp((char *)file, fdit_verdict_head, strlen(fdit_verdict_head)) != 0)
         goto out;
-    at = (char *)file + strlen(verdict_head);
+    at = (char *)file + strlen(fdit_verdict_head);
     if (!(line = next_line(&at)) || sscanf(line, "when %lf", &when) != 1 || !(line = next_line(&at)) ||
         sscanf(line, "good %d platforms %d gpus %d", &good, &out->platforms, &out->gpus) != 3)
         goto out;
@@ -112,7 +112,7 @@ out:
     return found;
 }
 
-void verdict_store(const char *subject, const struct verdict *v)
+void fdit_verdict_store(const char *subject, const struct verdict *v)
 {
     enum fdit_status status = FDIT_OK;
     char *path = NULL, *files = NULL, *text = NULL, *name = NULL;
@@ -124,12 +124,12 @@ void verdict_store(const char *subject, const struct verdict *v)
         size_t length = strcspn(at, "\n");
         fdit_free(name);
         TRY(fdit_strndup(NULL, at, length, &name));
-        TRY(drivers_add_file(NULL, name, &files));
+        TRY(fdit_drivers_add_file(NULL, name, &files));
         at += length + (at[length] == '\n');
     }
     TRY(fdit_strf(NULL, &text, "%swhen %.0f\ngood %d platforms %d gpus %d\nnote %s\nfiles %d\n%ssubject\n%s",
-                  verdict_head, fdit_clock_date(), kind, v->platforms, v->gpus, v->note ? v->note : "", n,
-                  files ? files : "", subject));
+                  fdit_verdict_head, fdit_clock_date(), kind, v->platforms, v->gpus, v->note ? v->note : "",
+                  n, files ? files : "", subject));
     TRY(fdit_file_write(NULL, path, false, text, strlen(text)));
 out:
     fdit_free(name);

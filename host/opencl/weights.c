@@ -10,7 +10,7 @@
 #include <math.h>
 #include <string.h>
 
-bool opencl_supports_storage(const fdit_device *dev, enum fdit_dtype storage)
+bool fdit_opencl_supports_storage(const fdit_device *dev, enum fdit_dtype storage)
 {
     (void)dev; /* all are widened by OpenCL C 1.2's own vload_half and by integer arithmetic */
     return storage == FDIT_F32 || storage == FDIT_BF16 || storage == FDIT_F16 || storage == FDIT_I8;
@@ -18,14 +18,14 @@ bool opencl_supports_storage(const fdit_device *dev, enum fdit_dtype storage)
 
 /* Operands are rounded, so that weights of f32 may be already: half the memory, the same bits. Those of a
  * conv are read by kernels that know f32. */
-enum fdit_dtype opencl_weight_storage(const fdit_device *dev, const struct fdit_weight_desc *desc)
+enum fdit_dtype fdit_opencl_weight_storage(const fdit_device *dev, const struct fdit_weight_desc *desc)
 {
     bool halves = dev->precision == FDIT_BF16 || dev->precision == FDIT_F16;
     return halves && !desc->conv && desc->storage == FDIT_F32 ? dev->precision : desc->storage;
 }
 
 /* 16 bits by arithmetic, where there is no unit: the operands of products are rounded as they are loaded. */
-bool opencl_supports_precision(const fdit_device *dev, enum fdit_dtype precision)
+bool fdit_opencl_supports_precision(const fdit_device *dev, enum fdit_dtype precision)
 {
     (void)dev;
     return precision == FDIT_F32 || precision == FDIT_BF16 || precision == FDIT_F16;
@@ -37,17 +37,17 @@ static size_t elements(const struct opencl *cl, const struct fdit_weight_desc *d
     return (size_t)(plain ? desc->n_out : gemm_ld(cl, desc->n_out)) * (size_t)desc->n_in;
 }
 
-size_t opencl_weight_scales(const struct opencl *cl, const struct fdit_weight_desc *desc)
+size_t fdit_opencl_weight_scales(const struct opencl *cl, const struct fdit_weight_desc *desc)
 {
     return (elements(cl, desc) + 3) / 4;
 }
 
-size_t opencl_weight_bytes(fdit_device *dev, const struct fdit_weight_desc *desc)
+size_t fdit_opencl_weight_bytes(fdit_device *dev, const struct fdit_weight_desc *desc)
 {
     const struct opencl *cl = opencl_of(dev);
     if (desc->storage == FDIT_I8)
-        return (opencl_weight_scales(cl, desc) + (size_t)desc->n_out) * sizeof(float);
-    return elements(cl, desc) * fdit_dtype_bytes(opencl_weight_storage(dev, desc));
+        return (fdit_opencl_weight_scales(cl, desc) + (size_t)desc->n_out) * sizeof(float);
+    return elements(cl, desc) * fdit_dtype_bytes(fdit_opencl_weight_storage(dev, desc));
 }
 
 /* Rounds to nearest, ties to even; NaN stays NaN. */
@@ -97,9 +97,9 @@ static void convert(const fdit_device *dev, const struct fdit_weight_desc *desc,
 {
     enum { SQUARE = 32 };
     const struct opencl *cl = opencl_of(dev);
-    const enum fdit_dtype storage = opencl_weight_storage(dev, desc);
+    const enum fdit_dtype storage = fdit_opencl_weight_storage(dev, desc);
     size_t n_in = (size_t)desc->n_in, ld = (size_t)gemm_ld(cl, desc->n_out);
-    float *scales = desc->storage == FDIT_I8 ? (float *)to + opencl_weight_scales(cl, desc) : NULL;
+    float *scales = desc->storage == FDIT_I8 ? (float *)to + fdit_opencl_weight_scales(cl, desc) : NULL;
     for (int r = 0; scales && r < desc->n_out; r++)
         row_scale(data + (size_t)r * n_in, desc->n_in, &scales[r]);
     for (int r0 = 0; r0 < desc->n_out; r0 += SQUARE)
@@ -110,12 +110,12 @@ static void convert(const fdit_device *dev, const struct fdit_weight_desc *desc,
                           scales ? scales[r] : 0);
 }
 
-enum fdit_status opencl_weight_new(fdit_context *ctx, fdit_device *dev, const struct fdit_weight_desc *desc,
-                                   const float *data, void **handle)
+enum fdit_status fdit_opencl_weight_new(fdit_context *ctx, fdit_device *dev,
+                                        const struct fdit_weight_desc *desc, const float *data, void **handle)
 {
     struct opencl *cl = opencl_of(dev);
     enum fdit_status status = FDIT_OK;
-    size_t bytes = opencl_weight_bytes(dev, desc);
+    size_t bytes = fdit_opencl_weight_bytes(dev, desc);
     cl_mem memory = NULL;
     void *converted = NULL;
     cl_int error;
@@ -132,11 +132,11 @@ enum fdit_status opencl_weight_new(fdit_context *ctx, fdit_device *dev, const st
         convert(dev, desc, data, converted);
     }
     memory = clCreateBuffer(cl->context, CL_MEM_READ_ONLY, bytes, NULL, &error);
-    TRY(opencl_status(ctx, cl, error, "clCreateBuffer", "a weight"));
-    TRY(opencl_status(ctx, cl,
-                      clEnqueueWriteBuffer(cl->queue, memory, CL_TRUE, 0, bytes,
-                                           converted ? converted : (const void *)data, 0, NULL, NULL),
-                      "clEnqueueWriteBuffer", "a weight"));
+    TRY(fdit_opencl_status(ctx, cl, error, "clCreateBuffer", "a weight"));
+    TRY(fdit_opencl_status(ctx, cl,
+                           clEnqueueWriteBuffer(cl->queue, memory, CL_TRUE, 0, bytes,
+                                                converted ? converted : (const void *)data, 0, NULL, NULL),
+                           "clEnqueueWriteBuffer", "a weight"));
     *handle = memory;
     memory = NULL;
 out:
@@ -146,7 +146,7 @@ out:
     return status;
 }
 
-void opencl_weight_free(fdit_device *dev, void *handle)
+void fdit_opencl_weight_free(fdit_device *dev, void *handle)
 {
     (void)dev;
     if (handle)

@@ -164,42 +164,43 @@ static bool ref_fuses_low(const fdit_device *dev)
     return true;
 }
 
-void ref_linear(fdit_device *dev, const struct fdit_linear_args *a)
+void fdit_ref_linear(fdit_device *dev, const struct fdit_linear_args *a)
 {
     (void)dev;
-    ref_linear_f32(a->samples, a->tokens, a->n_in, a->n_out, f32(a->y), f32(a->x),
-                   matrix(a->weight, a->matrix), f32(a->bias), f32(a->add), f32(a->low), f32(a->low_matrix),
-                   a->low_rank, a->act, f32(a->pre), f32(a->gate), a->gate_stride, f32(a->residual),
-                   a->residual_shared, a->beta);
+    fdit_ref_linear_f32(a->samples, a->tokens, a->n_in, a->n_out, f32(a->y), f32(a->x),
+                        matrix(a->weight, a->matrix), f32(a->bias), f32(a->add), f32(a->low),
+                        f32(a->low_matrix), a->low_rank, a->act, f32(a->pre), f32(a->gate), a->gate_stride,
+                        f32(a->residual), a->residual_shared, a->beta);
 }
 
-void ref_linear_dx(fdit_device *dev, const struct fdit_linear_dx_args *a)
+void fdit_ref_linear_dx(fdit_device *dev, const struct fdit_linear_dx_args *a)
 {
     (void)dev;
-    ref_linear_dx_f32(a->samples * a->tokens, a->n_in, a->n_out, f32(a->dx), f32(a->dy),
-                      matrix(a->weight, a->matrix), f32(a->add), a->act, f32(a->pre), a->beta);
+    fdit_ref_linear_dx_f32(a->samples * a->tokens, a->n_in, a->n_out, f32(a->dx), f32(a->dy),
+                           matrix(a->weight, a->matrix), f32(a->add), a->act, f32(a->pre), a->beta);
 }
 
-void ref_linear_dw(fdit_device *dev, const struct fdit_linear_dw_args *a)
+void fdit_ref_linear_dw(fdit_device *dev, const struct fdit_linear_dw_args *a)
 {
     (void)dev;
-    ref_linear_dw_f32(a->samples * a->tokens, a->n_in, a->n_out, f32(a->dw), f32(a->dy), f32(a->x), a->beta);
+    fdit_ref_linear_dw_f32(a->samples * a->tokens, a->n_in, a->n_out, f32(a->dw), f32(a->dy), f32(a->x),
+                           a->beta);
 }
 
-void ref_column_sum(fdit_device *dev, const struct fdit_column_sum_args *a)
+void fdit_ref_column_sum(fdit_device *dev, const struct fdit_column_sum_args *a)
 {
     (void)dev;
-    ref_column_sum_f32(a->m, a->n, f32(a->db), f32(a->dy), a->beta);
+    fdit_ref_column_sum_f32(a->m, a->n, f32(a->db), f32(a->dy), a->beta);
 }
 
-void ref_norm(fdit_device *dev, const struct fdit_norm_args *a)
+void fdit_ref_norm(fdit_device *dev, const struct fdit_norm_args *a)
 {
     (void)dev;
-    ref_norm_f32(a->samples, a->tokens, a->width, f32(a->y), f32(a->x), f32(a->weight), f32(a->bias),
-                 f32(a->shift), f32(a->scale), a->mod_stride, f32(a->xhat), f32(a->rstd));
+    fdit_ref_norm_f32(a->samples, a->tokens, a->width, f32(a->y), f32(a->x), f32(a->weight), f32(a->bias),
+                      f32(a->shift), f32(a->scale), a->mod_stride, f32(a->xhat), f32(a->rstd));
 }
 
-void ref_modulate(fdit_device *dev, const struct fdit_modulate_args *a)
+void fdit_ref_modulate(fdit_device *dev, const struct fdit_modulate_args *a)
 {
     (void)dev;
     for (int r = 0; r < a->samples * a->tokens; r++) {
@@ -211,61 +212,64 @@ void ref_modulate(fdit_device *dev, const struct fdit_modulate_args *a)
     }
 }
 
-void ref_norm_backward(fdit_device *dev, const struct fdit_norm_backward_args *a)
+void fdit_ref_norm_backward(fdit_device *dev, const struct fdit_norm_backward_args *a)
 {
     (void)dev;
     if (fdit_has(a->dshift) || fdit_has(a->dweight))
-        ref_norm_backward_sums_f32(a->samples, a->tokens, a->width, f32(a->dshift), f32(a->dscale),
-                                   a->dmod_stride, f32(a->dweight), f32(a->dbias), a->beta, f32(a->dy),
-                                   f32(a->xhat), f32(a->weight), f32(a->bias), f32(a->scale), a->mod_stride);
+        fdit_ref_norm_backward_sums_f32(a->samples, a->tokens, a->width, f32(a->dshift), f32(a->dscale),
+                                        a->dmod_stride, f32(a->dweight), f32(a->dbias), a->beta, f32(a->dy),
+                                        f32(a->xhat), f32(a->weight), f32(a->bias), f32(a->scale),
+                                        a->mod_stride);
     if (fdit_has(a->dx))
-        ref_norm_backward_dx_f32(a->samples, a->tokens, a->width, f32(a->dx), a->accumulate, f32(a->dy),
-                                 f32(a->xhat), f32(a->rstd), f32(a->weight), f32(a->scale), a->mod_stride);
+        fdit_ref_norm_backward_dx_f32(a->samples, a->tokens, a->width, f32(a->dx), a->accumulate, f32(a->dy),
+                                      f32(a->xhat), f32(a->rstd), f32(a->weight), f32(a->scale),
+                                      a->mod_stride);
 }
 
-void ref_attention(fdit_device *dev, const struct fdit_attention_args *a)
+void fdit_ref_attention(fdit_device *dev, const struct fdit_attention_args *a)
 {
     (void)dev;
-    ref_attention_f32(a->samples, a->tokens, a->heads, a->head_size, f32(a->out), f32(a->lse), f32(a->qkv));
+    fdit_ref_attention_f32(a->samples, a->tokens, a->heads, a->head_size, f32(a->out), f32(a->lse),
+                           f32(a->qkv));
 }
 
-void ref_attention_backward(fdit_device *dev, const struct fdit_attention_backward_args *a)
+void fdit_ref_attention_backward(fdit_device *dev, const struct fdit_attention_backward_args *a)
 {
     (void)dev;
-    ref_attention_backward_f32(a->samples, a->tokens, a->heads, a->head_size, f32(a->dqkv), f32(a->dout),
-                               f32(a->qkv), f32(a->out), f32(a->lse));
+    fdit_ref_attention_backward_f32(a->samples, a->tokens, a->heads, a->head_size, f32(a->dqkv), f32(a->dout),
+                                    f32(a->qkv), f32(a->out), f32(a->lse));
 }
 
-void ref_gate(fdit_device *dev, const struct fdit_gate_args *a)
+void fdit_ref_gate(fdit_device *dev, const struct fdit_gate_args *a)
 {
     (void)dev;
-    ref_gate_f32(a->samples, a->tokens, a->width, f32(a->y), f32(a->residual), f32(a->branch), f32(a->gate),
-                 a->gate_stride);
+    fdit_ref_gate_f32(a->samples, a->tokens, a->width, f32(a->y), f32(a->residual), f32(a->branch),
+                      f32(a->gate), a->gate_stride);
 }
 
-void ref_gate_backward(fdit_device *dev, const struct fdit_gate_backward_args *a)
+void fdit_ref_gate_backward(fdit_device *dev, const struct fdit_gate_backward_args *a)
 {
     (void)dev;
-    ref_gate_backward_f32(a->samples, a->tokens, a->width, f32(a->dbranch), f32(a->dgate), a->dgate_stride,
-                          f32(a->dy), f32(a->branch), f32(a->gate), a->gate_stride);
+    fdit_ref_gate_backward_f32(a->samples, a->tokens, a->width, f32(a->dbranch), f32(a->dgate),
+                               a->dgate_stride, f32(a->dy), f32(a->branch), f32(a->gate), a->gate_stride);
 }
 
-void ref_activation(fdit_device *dev, const struct fdit_activation_args *a)
+void fdit_ref_activation(fdit_device *dev, const struct fdit_activation_args *a)
 {
     (void)dev;
-    ref_activation_f32(a->n, a->act, f32(a->y), f32(a->x));
+    fdit_ref_activation_f32(a->n, a->act, f32(a->y), f32(a->x));
 }
 
-void ref_activation_backward(fdit_device *dev, const struct fdit_activation_backward_args *a)
+void fdit_ref_activation_backward(fdit_device *dev, const struct fdit_activation_backward_args *a)
 {
     (void)dev;
-    ref_activation_backward_f32(a->n, a->act, f32(a->dx), f32(a->dy), f32(a->x));
+    fdit_ref_activation_backward_f32(a->n, a->act, f32(a->dx), f32(a->dy), f32(a->x));
 }
 
-void ref_axpy(fdit_device *dev, const struct fdit_axpy_args *a)
+void fdit_ref_axpy(fdit_device *dev, const struct fdit_axpy_args *a)
 {
     (void)dev;
-    ref_axpy_f32(a->n, a->alpha, f32(a->y), f32(a->x), a->beta);
+    fdit_ref_axpy_f32(a->n, a->alpha, f32(a->y), f32(a->x), a->beta);
 }
 
 static void check_rows(fdit_device *dev, int bad, int samples, const int32_t *rows, int n_rows)
@@ -275,14 +279,14 @@ static void check_rows(fdit_device *dev, int bad, int samples, const int32_t *ro
                          (int)rows[bad], bad, n_rows);
 }
 
-void ref_gather(fdit_device *dev, const struct fdit_gather_args *a)
+void fdit_ref_gather(fdit_device *dev, const struct fdit_gather_args *a)
 {
-    int bad =
-        ref_gather_f32(a->samples, a->table_rows, a->width, f32(a->y), f32(a->table), i32(a->index), a->beta);
+    int bad = fdit_ref_gather_f32(a->samples, a->table_rows, a->width, f32(a->y), f32(a->table),
+                                  i32(a->index), a->beta);
     check_rows(dev, bad, a->samples, i32(a->index), a->table_rows);
 }
 
-void ref_copy_columns(fdit_device *dev, const struct fdit_copy_columns_args *a)
+void fdit_ref_copy_columns(fdit_device *dev, const struct fdit_copy_columns_args *a)
 {
     (void)dev;
     for (size_t r = 0; r < (size_t)a->m; r++)
@@ -290,55 +294,57 @@ void ref_copy_columns(fdit_device *dev, const struct fdit_copy_columns_args *a)
             f32(a->y)[r * (size_t)a->width + (size_t)a->first + c] = f32(a->x)[r * (size_t)a->n + c];
 }
 
-void ref_scatter_add(fdit_device *dev, const struct fdit_scatter_add_args *a)
+void fdit_ref_scatter_add(fdit_device *dev, const struct fdit_scatter_add_args *a)
 {
-    int bad = ref_scatter_add_f32(a->samples, a->table_rows, a->width, f32(a->dtable), f32(a->dy),
-                                  i32(a->index), a->beta);
+    int bad = fdit_ref_scatter_add_f32(a->samples, a->table_rows, a->width, f32(a->dtable), f32(a->dy),
+                                       i32(a->index), a->beta);
     check_rows(dev, bad, a->samples, i32(a->index), a->table_rows);
 }
 
-void ref_patchify(fdit_device *dev, const struct fdit_patchify_args *a)
+void fdit_ref_patchify(fdit_device *dev, const struct fdit_patchify_args *a)
 {
     (void)dev;
-    ref_patchify_f32(a->samples, a->channels, a->size, a->patch, a->order, f32(a->tokens), f32(a->image));
+    fdit_ref_patchify_f32(a->samples, a->channels, a->size, a->patch, a->order, f32(a->tokens),
+                          f32(a->image));
 }
 
-void ref_unpatchify(fdit_device *dev, const struct fdit_patchify_args *a)
+void fdit_ref_unpatchify(fdit_device *dev, const struct fdit_patchify_args *a)
 {
     (void)dev;
-    ref_unpatchify_f32(a->samples, a->channels, a->size, a->patch, a->order, f32(a->tokens), f32(a->image));
+    fdit_ref_unpatchify_f32(a->samples, a->channels, a->size, a->patch, a->order, f32(a->tokens),
+                            f32(a->image));
 }
 
-void ref_qk_norm(fdit_device *dev, const struct fdit_qk_norm_args *a)
+void fdit_ref_qk_norm(fdit_device *dev, const struct fdit_qk_norm_args *a)
 {
     const float *const vectors[4] = { f32(a->q_weight), f32(a->q_bias), f32(a->k_weight), f32(a->k_bias) };
     (void)dev;
-    ref_qk_norm_f32(a->samples, a->tokens, a->heads, a->head_size, f32(a->y), f32(a->x), vectors,
-                    f32(a->xhat), f32(a->rstd));
+    fdit_ref_qk_norm_f32(a->samples, a->tokens, a->heads, a->head_size, f32(a->y), f32(a->x), vectors,
+                         f32(a->xhat), f32(a->rstd));
 }
 
-void ref_qk_norm_backward(fdit_device *dev, const struct fdit_qk_norm_backward_args *a)
+void fdit_ref_qk_norm_backward(fdit_device *dev, const struct fdit_qk_norm_backward_args *a)
 {
     float *const sums[4] = { f32(a->dq_weight), f32(a->dq_bias), f32(a->dk_weight), f32(a->dk_bias) };
     const float *const weights[2] = { f32(a->q_weight), f32(a->k_weight) };
     (void)dev;
-    ref_qk_norm_backward_f32(a->samples, a->tokens, a->heads, a->head_size, f32(a->dx), f32(a->dy), sums,
-                             f32(a->xhat), f32(a->rstd), weights);
+    fdit_ref_qk_norm_backward_f32(a->samples, a->tokens, a->heads, a->head_size, f32(a->dx), f32(a->dy), sums,
+                                  f32(a->xhat), f32(a->rstd), weights);
 }
 
-void ref_token_mean(fdit_device *dev, const struct fdit_token_mean_args *a)
+void fdit_ref_token_mean(fdit_device *dev, const struct fdit_token_mean_args *a)
 {
     (void)dev;
-    ref_token_mean_f32(a->samples, a->tokens, a->width, f32(a->y), f32(a->x));
+    fdit_ref_token_mean_f32(a->samples, a->tokens, a->width, f32(a->y), f32(a->x));
 }
 
-void ref_token_mean_backward(fdit_device *dev, const struct fdit_token_mean_backward_args *a)
+void fdit_ref_token_mean_backward(fdit_device *dev, const struct fdit_token_mean_backward_args *a)
 {
     (void)dev;
-    ref_token_mean_backward_f32(a->samples, a->tokens, a->width, f32(a->dx), f32(a->dy));
+    fdit_ref_token_mean_backward_f32(a->samples, a->tokens, a->width, f32(a->dx), f32(a->dy));
 }
 
-void ref_diffuse(fdit_device *dev, const struct fdit_diffuse_args *a)
+void fdit_ref_diffuse(fdit_device *dev, const struct fdit_diffuse_args *a)
 {
     (void)dev;
     for (size_t b = 0; b < (size_t)a->samples; b++) {
@@ -348,7 +354,7 @@ void ref_diffuse(fdit_device *dev, const struct fdit_diffuse_args *a)
     }
 }
 
-void ref_diffusion_loss(fdit_device *dev, const struct fdit_diffusion_loss_args *a)
+void fdit_ref_diffusion_loss(fdit_device *dev, const struct fdit_diffusion_loss_args *a)
 {
     (void)dev;
     size_t count = (size_t)a->channels * a->n;
@@ -365,7 +371,7 @@ void ref_diffusion_loss(fdit_device *dev, const struct fdit_diffusion_loss_args 
     }
 }
 
-void ref_velocity_loss(fdit_device *dev, const struct fdit_velocity_loss_args *a)
+void fdit_ref_velocity_loss(fdit_device *dev, const struct fdit_velocity_loss_args *a)
 {
     (void)dev;
     size_t count = (size_t)a->channels * a->n, outputs = (size_t)a->outputs;
@@ -383,7 +389,7 @@ void ref_velocity_loss(fdit_device *dev, const struct fdit_velocity_loss_args *a
     }
 }
 
-void ref_cross_entropy(fdit_device *dev, const struct fdit_cross_entropy_args *a)
+void fdit_ref_cross_entropy(fdit_device *dev, const struct fdit_cross_entropy_args *a)
 {
     size_t classes = (size_t)a->classes;
     for (size_t b = 0; b < (size_t)a->samples; b++) {
@@ -399,7 +405,7 @@ void ref_cross_entropy(fdit_device *dev, const struct fdit_cross_entropy_args *a
     }
 }
 
-void ref_sampler_step(fdit_device *dev, const struct fdit_sampler_step_args *a)
+void fdit_ref_sampler_step(fdit_device *dev, const struct fdit_sampler_step_args *a)
 {
     (void)dev;
     size_t channels = (size_t)a->channels, outputs = a->single ? 1 : 2;
@@ -416,13 +422,13 @@ void ref_sampler_step(fdit_device *dev, const struct fdit_sampler_step_args *a)
     }
 }
 
-void ref_adamw(fdit_device *dev, const struct fdit_adamw_args *a)
+void fdit_ref_adamw(fdit_device *dev, const struct fdit_adamw_args *a)
 {
     (void)dev;
-    ref_adamw_f32(a, f32(a->p), f32(a->g), f32(a->m), f32(a->v), f32(a->ema), f32(a->scale));
+    fdit_ref_adamw_f32(a, f32(a->p), f32(a->g), f32(a->m), f32(a->v), f32(a->ema), f32(a->scale));
 }
 
-void ref_lion(fdit_device *dev, const struct fdit_lion_args *a)
+void fdit_ref_lion(fdit_device *dev, const struct fdit_lion_args *a)
 {
     double scale = fdit_has(a->scale) ? (double)*f32(a->scale) : 1;
     (void)dev;
@@ -430,13 +436,13 @@ void ref_lion(fdit_device *dev, const struct fdit_lion_args *a)
         fdit_host_lion(a->n, a, scale, f32(a->p), f32(a->g), f32(a->m), f32(a->ema));
 }
 
-void ref_sum_squares(fdit_device *dev, const struct fdit_sum_squares_args *a)
+void fdit_ref_sum_squares(fdit_device *dev, const struct fdit_sum_squares_args *a)
 {
     (void)dev;
-    f32(a->out)[0] = (float)ref_sum_squares_f32(a->n, f32(a->x));
+    f32(a->out)[0] = (float)fdit_ref_sum_squares_f32(a->n, f32(a->x));
 }
 
-void ref_clip_scale(fdit_device *dev, const struct fdit_clip_scale_args *a)
+void fdit_ref_clip_scale(fdit_device *dev, const struct fdit_clip_scale_args *a)
 {
     (void)dev;
     fdit_host_clip_scale((size_t)a->n, f32(a->partial), a->max_norm, f32(a->scale), f32(a->norm));
@@ -461,7 +467,7 @@ const struct fdit_device_ops fdit_ref_ops = {
     .engine = engine,
     .workspace_bytes = workspace_bytes,
     .reserve = reserve,
-#define OP(entry, ENUM, arguments) .entry = ref_##entry,
+#define OP(entry, ENUM, arguments) .entry = fdit_ref_##entry,
 #include "device/op_list.h"
     .fuses_low = ref_fuses_low,
     .fuses_act = true,

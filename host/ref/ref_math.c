@@ -23,7 +23,7 @@ static double normal_below(double x)
     return 0.5 * erfc(-0.70710678118654752440 * x);
 }
 
-double ref_act(enum fdit_act act, double x)
+double fdit_ref_act(enum fdit_act act, double x)
 {
     switch (act) {
     case FDIT_ACT_NONE: return x;
@@ -35,7 +35,7 @@ double ref_act(enum fdit_act act, double x)
     return NAN;
 }
 
-double ref_act_slope(enum fdit_act act, double x)
+double fdit_ref_act_slope(enum fdit_act act, double x)
 {
     switch (act) {
     case FDIT_ACT_NONE: return 1;
@@ -51,13 +51,13 @@ double ref_act_slope(enum fdit_act act, double x)
 }
 
 #define REAL float
-#define REF(name) ref_##name##_f32
+#define REF(name) fdit_ref_##name##_f32
 #include "ref/ref_kernels.inc"
 #undef REAL
 #undef REF
 
 #define REAL double
-#define REF(name) ref_##name##_f64
+#define REF(name) fdit_ref_##name##_f64
 #include "ref/ref_kernels.inc"
 #undef REAL
 #undef REF

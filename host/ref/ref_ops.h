@@ -5,7 +5,7 @@
 
 #include "device/backend.h"
 
-#define OP(entry, ENUM, arguments) void ref_##entry(fdit_device *dev, const struct fdit_##arguments *a);
+#define OP(entry, ENUM, arguments) void fdit_ref_##entry(fdit_device *dev, const struct fdit_##arguments *a);
 #include "device/op_list.h"
 
 #endif

@@ -36,7 +36,7 @@ static double conv_sum(const struct fdit_conv_args *a, size_t sample, long i0, l
     return sum;
 }
 
-void ref_conv(fdit_device *dev, const struct fdit_conv_args *a)
+void fdit_ref_conv(fdit_device *dev, const struct fdit_conv_args *a)
 {
     (void)dev;
     const float *bias = f32(a->bias), *residual = f32(a->residual);
@@ -47,13 +47,13 @@ void ref_conv(fdit_device *dev, const struct fdit_conv_args *a)
         const long j0 = (long)(p % out_w) * a->stride_x + a->left;
         for (size_t o = 0; o < n_out; o++) {
             double sum = conv_sum(a, p / (out_h * out_w), i0, j0, o);
-            sum = ref_act(a->act, sum + (bias ? (double)bias[o] : 0));
+            sum = fdit_ref_act(a->act, sum + (bias ? (double)bias[o] : 0));
             y[p * n_out + o] = (float)(sum + (residual ? (double)residual[p * n_out + o] : 0));
         }
     }
 }
 
-void ref_group_stats(fdit_device *dev, const struct fdit_group_stats_args *a)
+void fdit_ref_group_stats(fdit_device *dev, const struct fdit_group_stats_args *a)
 {
     (void)dev;
     const size_t rows = (size_t)a->pixels, width = (size_t)a->width;
@@ -75,7 +75,7 @@ void ref_group_stats(fdit_device *dev, const struct fdit_group_stats_args *a)
     }
 }
 
-void ref_group_apply(fdit_device *dev, const struct fdit_group_apply_args *a)
+void fdit_ref_group_apply(fdit_device *dev, const struct fdit_group_apply_args *a)
 {
     (void)dev;
     const size_t width = (size_t)a->width, groups = (size_t)a->groups, per = width / groups;
@@ -85,12 +85,12 @@ void ref_group_apply(fdit_device *dev, const struct fdit_group_apply_args *a)
         for (size_t c = 0; c < width; c++) {
             double v = (double)f32(a->x)[r * width + c] - (double)stats[c / per * 2];
             v = v * (double)stats[c / per * 2 + 1] * (double)weight[c] + (double)bias[c];
-            f32(a->y)[r * width + c] = (float)ref_act(a->act, v);
+            f32(a->y)[r * width + c] = (float)fdit_ref_act(a->act, v);
         }
     }
 }
 
-void ref_softmax(fdit_device *dev, const struct fdit_softmax_args *a)
+void fdit_ref_softmax(fdit_device *dev, const struct fdit_softmax_args *a)
 {
     (void)dev;
     const size_t n = (size_t)a->n;
@@ -109,7 +109,7 @@ void ref_softmax(fdit_device *dev, const struct fdit_softmax_args *a)
     }
 }
 
-void ref_pooling(fdit_device *dev, const struct fdit_pooling_args *a)
+void fdit_ref_pooling(fdit_device *dev, const struct fdit_pooling_args *a)
 {
     (void)dev;
     const size_t n = (size_t)a->channels, width = (size_t)a->width;
