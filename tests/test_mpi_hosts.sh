@@ -194,9 +194,10 @@ for library in ${FDIT_TEST_MPI:-openmpi mpich}; do
     openmpi:*'Open MPI'* | mpich:*MPICH*) ;;
     *) continue ;;
     esac
-    commit=$("$mpi" --version | sed -n 's/^commit *//p')
-    # the same with another commit in it, of the same length
-    LC_ALL=C sed "s/$commit/$(echo "$commit" | tr '0-9a-z' '1-90b-za')/g" "$mpi" >$library-other && chmod +x $library-other
+    # the same with another version in it, of the same length; a commit may have become a number when it was compiled
+    version=$("$mpi" --version | sed -n 's/^finediffusion //p')
+    LC_ALL=C sed "s/$(echo "$version" | sed 's/[.]/[.]/g')/$(echo "$version" | tr '0-9' '1-90')/g" "$mpi" >$library-other &&
+        chmod +x $library-other
     tried="$tried $library"
     on_three_hosts
 done

@@ -40,10 +40,10 @@ for file in zeros:'nothing but zero bytes' ok.pt:'a torch file' 0.png:'a PNG pic
             ends 1 piped inspect d --taxonomy /dev/fd/0
             says "inspect: /dev/fd/0: is $what.*, not a taxonomy"
             ends 1 piped train --config /dev/fd/0
-            says "train: /dev/fd/0: is $what.*, not JSON"
+            says "train: /dev/fd/0: is $what.*, not the options of a run .JSON."
         else
             refused "inspect: $name: is $what.*, not a taxonomy" "$FD" inspect d --taxonomy $name
-            refused "train: $name: is $what.*, not JSON" "$FD" train --config $name
+            refused "train: $name: is $what.*, not the options of a run .JSON." "$FD" train --config $name
             refused "bench: $name: is $what.*, not JSON" "$FD" bench --compare $name
             ends 1 sampled --classes @$name
             says "sample: --classes: $name: is $what.*, not a list of classes; "
