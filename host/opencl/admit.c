@@ -215,7 +215,8 @@ static enum fdit_status look(fdit_context *ctx, const struct driver *list, const
             one = i;
         }
     if (count == 1 && !*list[one].library && !list[one].implied) {
-        TRY(fdit_strdup(ctx, "its file names no library", &out->note));
+        const char *unread = list[one].unread;
+        TRY(fdit_strdup(ctx, unread ? unread : "its file names no library", &out->note));
         goto out;
     }
     snprintf(number, sizeof number, "%d", seconds);

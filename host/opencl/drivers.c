@@ -37,6 +37,7 @@ void fdit_drivers_free(struct driver *list, size_t n)
         fdit_free(list[i].name);
         fdit_free(list[i].icd);
         fdit_free(list[i].library);
+        fdit_free(list[i].unread);
         fdit_free(list[i].identity);
         fdit_free(list[i].note);
     }
@@ -147,6 +148,7 @@ static enum fdit_status add_icd(fdit_context *ctx, struct driver **list, size_t 
 {
     enum fdit_status status = FDIT_OK;
     uint8_t *text = NULL;
+    char *why = NULL;
     size_t size = 0;
     /* One that cannot be read, or whose name is not a name, is not loaded by the loaders either. */
     status = fdit_is_file(path) ? fdit_file_read_all(ctx, path, ICD_MOST, &text, &size) : FDIT_ERROR_IO;
@@ -157,8 +159,13 @@ static enum fdit_status add_icd(fdit_context *ctx, struct driver **list, size_t 
     char *line = (char *)text;
     if (line)
         line[strcspn(line, "\r\n")] = 0;
+    if (status == FDIT_ERROR_IO && fdit_is_file(path))
+        TRY(fdit_strdup(ctx, fdit_context_message(ctx), &why));
     TRY(add(ctx, list, n, path, line ? line : ""));
+    (*list)[*n - 1].unread = why;
+    why = NULL;
 out:
+    fdit_free(why);
     fdit_free(text);
     return status;
 }

@@ -12,6 +12,7 @@ struct driver {
     char *name;     /* for people: "pocl.icd" */
     char *icd;      /* the file that names the library; NULL: none does */
     char *library;  /* as the loader is given it */
+    char *unread;   /* why the file that names it could not be read; NULL: it could, or is not a file */
     char *identity; /* of its files: changes when a driver is updated */
     bool implied;   /* no file was found: whatever the loader finds by itself */
     bool good;      /* it can be loaded, and has a platform */

@@ -4,7 +4,6 @@
  * or a file that is written elsewhere, would be ours. */
 #include "guard.h"
 
-#include "core/mem.h"
 #include "core/status.h"
 
 #include <fcntl.h>

@@ -118,8 +118,11 @@ out:
 
 enum fdit_status fdit_opencl_tuned_path(fdit_context *ctx, const fdit_device *dev, char **path)
 {
-    if (path_of(opencl_of(dev), true, path) == FDIT_OK)
+    const enum fdit_status found = path_of(opencl_of(dev), true, path);
+    if (found == FDIT_OK)
         return FDIT_OK;
+    if (found == FDIT_ERROR_MEMORY)
+        return fdit_fail(ctx, found, "out of memory for the name of the file of tuned parameters");
     return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED,
                      "no folder to keep it in: FINEDIFFUSION_CACHE is set to nothing, or the folder "
                      "cannot be made, or others may write to it");
