@@ -464,3 +464,17 @@ out:
     fdit_free(names);
     return status;
 }
+
+enum fdit_status fdit_json_get_int(fdit_context *ctx, const char *name, const json_t *root, const char *key,
+                                   int most, int *out)
+{
+    const json_t *item = json_object_get(root, key);
+    if (!item || json_is_null(item))
+        return FDIT_OK;
+    const double number = json_is_number(item) ? json_number_value(item) : -1;
+    if (number < 0 || number > most || number != (double)(int)number)
+        return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: \"%s\" must be a whole number from 0 to %d", name, key,
+                         most);
+    *out = (int)number;
+    return FDIT_OK;
+}

@@ -74,6 +74,10 @@ enum fdit_status fdit_json_end(fdit_context *ctx, const struct fdit_json *b, con
                                char **out);
 /* A value in a message: at most size - 1 bytes of its text, reals with 6 digits. Returns out. */
 const char *fdit_json_show(const json_t *value, char *out, size_t size);
+/* The whole number `key` of an object, from 0 to most; *out stays as it is without the key, or with null.
+ * FDIT_ERROR_FORMAT names file and key. */
+enum fdit_status fdit_json_get_int(fdit_context *ctx, const char *name, const json_t *root, const char *key,
+                                   int most, int *out);
 
 /* Of the "weight_map" of a model in several files (tensor: file): the distinct names of the files, sorted,
  * which point into the map. One that is not the name of a file in the same folder: FDIT_ERROR_FORMAT. Free

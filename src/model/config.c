@@ -113,21 +113,6 @@ enum fdit_status fdit_config_name(fdit_context *ctx, const struct fdit_model_con
     return fdit_strf(ctx, out, "%d,%d,%d,%d", c->width, c->depth, c->heads, c->patch);
 }
 
-/* Leaves *value alone when the key is absent. */
-static enum fdit_status get_int(fdit_context *ctx, const char *name, const json_t *root, const char *key,
-                                int *value)
-{
-    const json_t *item = json_object_get(root, key);
-    if (!item || json_is_null(item))
-        return FDIT_OK;
-    double number = json_is_number(item) ? json_number_value(item) : -1;
-    if (number < 0 || number > INT_MAX || number != (double)(int)number)
-        return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: \"%s\" must be a whole number from 0 to %d", name, key,
-                         INT_MAX);
-    *value = (int)number;
-    return FDIT_OK;
-}
-
 static enum fdit_status unsupported(fdit_context *ctx, const char *name, const char *key, const json_t *value,
                                     const char *only)
 {
@@ -205,7 +190,7 @@ static enum fdit_status check_outputs(fdit_context *ctx, const char *name, const
 {
     enum fdit_status status = FDIT_OK;
     int out = 0;
-    TRY(get_int(ctx, name, root, "out_channels", &out));
+    TRY(fdit_json_get_int(ctx, name, root, "out_channels", INT_MAX, &out));
     if (out && c->channels && out != fdit_config_out_channels(c))
         FAIL(ctx, FDIT_ERROR_UNSUPPORTED,
              "%s: \"out_channels\" is %d for %d \"in_channels\"; only %d, %s, are supported", name, out,
@@ -225,31 +210,31 @@ enum fdit_status fdit_config_from_json(fdit_context *ctx, const char *name, cons
     if (!json_is_object(root))
         FAIL(ctx, FDIT_ERROR_FORMAT, "%s: holds no JSON object; a model's config.json is needed", name);
     TRY(check_diffusers(ctx, name, root));
-    TRY(get_int(ctx, name, root, "sample_size", &c.input_size));
-    TRY(get_int(ctx, name, root, "input_size", &c.input_size));
-    TRY(get_int(ctx, name, root, "patch_size", &c.patch));
-    TRY(get_int(ctx, name, root, "in_channels", &c.channels));
+    TRY(fdit_json_get_int(ctx, name, root, "sample_size", INT_MAX, &c.input_size));
+    TRY(fdit_json_get_int(ctx, name, root, "input_size", INT_MAX, &c.input_size));
+    TRY(fdit_json_get_int(ctx, name, root, "patch_size", INT_MAX, &c.patch));
+    TRY(fdit_json_get_int(ctx, name, root, "in_channels", INT_MAX, &c.channels));
     TRY(get_objective(ctx, name, root, &c.objective));
     TRY(check_outputs(ctx, name, root, &c));
     if (json_is_boolean(json_object_get(root, "qk_norm")))
         c.qk_norm = json_is_true(json_object_get(root, "qk_norm"));
-    TRY(get_int(ctx, name, root, "num_layers", &c.depth));
-    TRY(get_int(ctx, name, root, "depth", &c.depth));
-    TRY(get_int(ctx, name, root, "num_attention_heads", &c.heads));
-    TRY(get_int(ctx, name, root, "num_heads", &c.heads));
-    TRY(get_int(ctx, name, root, "attention_head_dim", &head_size));
+    TRY(fdit_json_get_int(ctx, name, root, "num_layers", INT_MAX, &c.depth));
+    TRY(fdit_json_get_int(ctx, name, root, "depth", INT_MAX, &c.depth));
+    TRY(fdit_json_get_int(ctx, name, root, "num_attention_heads", INT_MAX, &c.heads));
+    TRY(fdit_json_get_int(ctx, name, root, "num_heads", INT_MAX, &c.heads));
+    TRY(fdit_json_get_int(ctx, name, root, "attention_head_dim", INT_MAX, &head_size));
     if (head_size > 0 && c.heads > 0 && c.heads < INT_MAX / head_size)
         c.width = head_size * c.heads;
-    TRY(get_int(ctx, name, root, "hidden_size", &c.width));
-    TRY(get_int(ctx, name, root, "mlp_ratio", &c.mlp_ratio));
-    TRY(get_int(ctx, name, root, "num_embeds_ada_norm", &embeds));
+    TRY(fdit_json_get_int(ctx, name, root, "hidden_size", INT_MAX, &c.width));
+    TRY(fdit_json_get_int(ctx, name, root, "mlp_ratio", INT_MAX, &c.mlp_ratio));
+    TRY(fdit_json_get_int(ctx, name, root, "num_embeds_ada_norm", INT_MAX, &embeds));
     if (embeds > 0 && embeds < INT_MAX)
         c.table_rows = embeds + 1;
-    TRY(get_int(ctx, name, root, "num_classes", &classes));
-    TRY(get_int(ctx, name, root, "num_super_classes", &groups));
+    TRY(fdit_json_get_int(ctx, name, root, "num_classes", INT_MAX, &classes));
+    TRY(fdit_json_get_int(ctx, name, root, "num_super_classes", INT_MAX, &groups));
     if (classes > 0 && groups > 0 && classes < INT_MAX - groups)
         c.table_rows = classes + groups;
-    TRY(get_int(ctx, name, root, "table_rows", &c.table_rows));
+    TRY(fdit_json_get_int(ctx, name, root, "table_rows", INT_MAX, &c.table_rows));
     if (json_object_get(root, "adapter"))
         TRY(fdit_adapter_from_json(ctx, name, json_object_get(root, "adapter"), &c.adapter));
     const char *kind = json_string_value(json_object_get(root, "kind"));

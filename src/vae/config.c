@@ -58,18 +58,6 @@ enum fdit_status fdit_vae_config_check(fdit_context *ctx, const char *name, cons
     return FDIT_OK;
 }
 
-static enum fdit_status get_int(fdit_context *ctx, const char *name, const json_t *root, const char *key,
-                                int *out)
-{
-    const json_t *item = json_object_get(root, key);
-    if (!item || json_is_null(item))
-        return FDIT_OK;
-    if (!json_is_integer(item) || json_integer_value(item) < 0 || json_integer_value(item) > 1 << 20)
-        return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: %s is not a number from 0 to %d", name, key, 1 << 20);
-    *out = (int)json_integer_value(item);
-    return FDIT_OK;
-}
-
 static enum fdit_status get_real(fdit_context *ctx, const char *name, const json_t *root, const char *key,
                                  double *out)
 {
@@ -166,11 +154,11 @@ enum fdit_status fdit_vae_config_from_json(fdit_context *ctx, const char *name, 
     TRY(read_levels(ctx, name, root, &c));
     TRY(only_blocks(ctx, name, root, "down_block_types", "DownEncoderBlock2D", c.levels));
     TRY(only_blocks(ctx, name, root, "up_block_types", "UpDecoderBlock2D", c.levels));
-    TRY(get_int(ctx, name, root, "in_channels", &c.in_channels));
-    TRY(get_int(ctx, name, root, "out_channels", &c.out_channels));
-    TRY(get_int(ctx, name, root, "latent_channels", &c.latent_channels));
-    TRY(get_int(ctx, name, root, "layers_per_block", &c.layers));
-    TRY(get_int(ctx, name, root, "norm_num_groups", &c.groups));
+    TRY(fdit_json_get_int(ctx, name, root, "in_channels", 1 << 20, &c.in_channels));
+    TRY(fdit_json_get_int(ctx, name, root, "out_channels", 1 << 20, &c.out_channels));
+    TRY(fdit_json_get_int(ctx, name, root, "latent_channels", 1 << 20, &c.latent_channels));
+    TRY(fdit_json_get_int(ctx, name, root, "layers_per_block", 1 << 20, &c.layers));
+    TRY(fdit_json_get_int(ctx, name, root, "norm_num_groups", 1 << 20, &c.groups));
     TRY(get_bool(ctx, name, root, "mid_block_add_attention", &c.attention));
     TRY(get_bool(ctx, name, root, "use_quant_conv", &c.quant));
     TRY(get_bool(ctx, name, root, "use_post_quant_conv", &c.post_quant));
