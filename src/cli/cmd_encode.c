@@ -118,12 +118,8 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     a->o.data = operands[0];
     a->o.out = operands[1];
     a->o.memory = cli->memory;
-    const struct fdit_launch launch = fdit_launch_of_environment();
-    if (launch.size > 1 && !a->o.parts) { /* as by --part */
-        a->o.part = launch.rank;
-        a->o.parts = launch.size;
-        fdit_cli_deal(cli, &launch);
-    }
+    if (!a->o.parts)
+        fdit_cli_deal(cli, &a->o.part, &a->o.parts);
     if (a->o.vae)
         TRY(fdit_cli_device(cli, &dev));
     watch.dev = dev;

@@ -211,14 +211,10 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     char *names = NULL;
     (void)n;
     (void)operands;
-    const struct fdit_launch launch = fdit_launch_of_environment();
     if (a->o.like)
         TRY(take_like(cli, a, &like));
-    if (launch.size > 1 && a->o.shards == 1) { /* pictures are dealt out as by --shard */
-        a->o.shard = launch.rank;
-        a->o.shards = launch.size;
-        fdit_cli_deal(cli, &launch);
-    }
+    if (a->o.shards == 1)
+        fdit_cli_deal(cli, &a->o.shard, &a->o.shards);
     a->o.memory = cli->memory;
     a->o.storage = cli->weights;
     TRY(fdit_sample_check(cli->ctx, &a->o, cli->plan));

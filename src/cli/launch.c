@@ -71,10 +71,15 @@ static void share_host(struct fdit_cli *cli, int local, int local_size)
     cli->threads = mine / local_size > 0 ? mine / local_size : 1;
 }
 
-void fdit_cli_deal(struct fdit_cli *cli, const struct fdit_launch *launch)
+void fdit_cli_deal(struct fdit_cli *cli, int *part, int *parts)
 {
-    fdit_cli_rank(cli, launch->rank, NULL);
-    share_host(cli, launch->local, launch->local_size);
+    const struct fdit_launch launch = fdit_launch_of_environment();
+    if (launch.size < 2)
+        return;
+    *part = launch.rank;
+    *parts = launch.size;
+    fdit_cli_rank(cli, launch.rank, NULL);
+    share_host(cli, launch.local, launch.local_size);
 }
 
 enum fdit_status fdit_cli_ranks_open(struct fdit_cli *cli, double timeout, volatile sig_atomic_t *asked,

@@ -22,9 +22,9 @@ struct fdit_launch fdit_launch_of_environment(void);
 /* From now on this process is `rank` of several, on the host (NULL: as the system calls it): all but rank 0
  * print nothing but warnings and failures, which their name stands before. */
 void fdit_cli_rank(struct fdit_cli *cli, int rank, const char *host);
-/* Takes this process's part of a job whose processes do not talk to each other; launch: as the environment
- * says. They share a host's devices and processors as those of fdit_cli_ranks_open do. */
-void fdit_cli_deal(struct fdit_cli *cli, const struct fdit_launch *launch);
+/* Where several processes were started together and do not talk to each other: *part of *parts becomes this
+ * one's. They share a host's devices and processors as those of fdit_cli_ranks_open do. */
+void fdit_cli_deal(struct fdit_cli *cli, int *part, int *parts);
 /* Joins the processes that were started together with this one; *out NULL where there are none. From then on
  * all but the first print nothing but failures, which their name stands before; a signal is not a request to
  * stop at once but noted in *asked; a host's processors are shared between its processes, where --threads was

@@ -674,6 +674,18 @@ out:
     return status;
 }
 
+enum fdit_status fdit_write_at(fdit_context *ctx, int fd, const char *path, const void *bytes, size_t n,
+                               uint64_t at)
+{
+    for (size_t done = 0; done < n;) {
+        ssize_t got = pwrite(fd, (const uint8_t *)bytes + done, n - done, (off_t)(at + done));
+        if (got < 0 && errno != EINTR)
+            return fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot write", path);
+        done += got > 0 ? (size_t)got : 0;
+    }
+    return FDIT_OK;
+}
+
 /* One folder, all regular files in it, and its folders; links are not followed. */
 static bool sync_tree(int fd)
 {

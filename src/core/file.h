@@ -97,6 +97,9 @@ enum fdit_status fdit_file_target(fdit_context *ctx, const char *option, const c
 /* Open, write, commit. */
 enum fdit_status fdit_file_write(fdit_context *ctx, const char *path, bool durable, const void *bytes,
                                  size_t n);
+/* All n bytes at place `at` of the open file, which is called `path` in the message. */
+enum fdit_status fdit_write_at(fdit_context *ctx, int fd, const char *path, const void *bytes, size_t n,
+                               uint64_t at);
 /* Waits until all that was written in the folder and below it, by whatever process, is on the disk: for files
  * by the thousand that were written without `durable`, before a list of them is. */
 enum fdit_status fdit_folder_sync(fdit_context *ctx, const char *folder);

@@ -110,19 +110,12 @@ static enum fdit_status write_entry(fdit_context *ctx, struct fdit_sources *s, s
                                     const struct stamp *stamp, uint64_t content)
 {
     uint8_t entry[ENTRY] = { 0 };
-    size_t done = 0;
     fdit_put64(entry, stamp->size);
     fdit_put64(entry + 8, (uint64_t)stamp->time);
     fdit_put64(entry + 16, content);
     fdit_put64(entry + 24, 1);
     fdit_put32(entry + 32, fdit_cache_record_crc(s->writer, i));
-    while (done < ENTRY) {
-        ssize_t n = pwrite(s->fd, entry + done, ENTRY - done, (off_t)(HEADER + i * ENTRY + done));
-        if (n < 0 && errno != EINTR)
-            return fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot write", s->path);
-        done += n > 0 ? (size_t)n : 0;
-    }
-    return FDIT_OK;
+    return fdit_write_at(ctx, s->fd, s->path, entry, ENTRY, HEADER + i * ENTRY);
 }
 
 enum fdit_status fdit_sources_put(fdit_context *ctx, struct fdit_sources *s, size_t i, bool may_fail)

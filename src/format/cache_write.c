@@ -371,18 +371,6 @@ static enum fdit_status close_shard(fdit_context *ctx, struct fdit_cache_writer 
     return fdit_appender_close(ctx, shard);
 }
 
-static enum fdit_status write_at(fdit_context *ctx, int fd, const char *path, const uint8_t *bytes, size_t n,
-                                 off_t at)
-{
-    for (size_t done = 0; done < n;) {
-        ssize_t got = pwrite(fd, bytes + done, n - done, at + (off_t)done);
-        if (got < 0 && errno != EINTR)
-            return fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot write", path);
-        done += got > 0 ? (size_t)got : 0;
-    }
-    return FDIT_OK;
-}
-
 /* The file of shard `open` for records in their places. Parts make it together, all with the same header. */
 static enum fdit_status open_patch(fdit_context *ctx, struct fdit_cache_writer *w, const char *path)
 {
@@ -394,7 +382,7 @@ static enum fdit_status open_patch(fdit_context *ctx, struct fdit_cache_writer *
     if (!is_part(w))
         goto out;
     fdit_cache_header(&w->layout, w->open, header);
-    TRY(write_at(ctx, w->patch, path, header, sizeof header, 0));
+    TRY(fdit_write_at(ctx, w->patch, path, header, sizeof header, 0));
 out:
     return status;
 }
@@ -408,8 +396,8 @@ static enum fdit_status replace_record(fdit_context *ctx, struct fdit_cache_writ
     TRY(fdit_cache_shard_path(ctx, w->dir, w->open, &path));
     if (w->patch < 0)
         TRY(open_patch(ctx, w, path));
-    TRY(write_at(ctx, w->patch, path, w->record, l->record_bytes,
-                 (off_t)(FDIT_CACHE_HEADER + place * l->record_bytes)));
+    TRY(fdit_write_at(ctx, w->patch, path, w->record, l->record_bytes,
+                      FDIT_CACHE_HEADER + place * l->record_bytes));
 out:
     fdit_free(path);
     return status;
