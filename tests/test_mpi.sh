@@ -82,6 +82,29 @@ checks=$((checks + 1))
 together 2 $run --steps 3 --prior-per-class 2 --out drawn-together && fail "two processes draw a prior"
 says message '--prior-per-class draws in one process.*give --prior DIR'
 
+# a job of a batch system: the same line is queued again after each warning, whatever process gets it, with fewer processes
+queued="$run --resume auto --checkpoint-every 3 --steps 40 --out queued"
+for warning in 3:TERM:2 2:USR1:0; do
+    n=${warning%%:*}
+    timeout 300 mpirun $more -n $n "$program" $queued --steps 100000 --accumulate $((12 / n)) >stdout 2>message &
+    child=$!
+    at=$(ls queued/checkpoints 2>/dev/null | sed 's/[^0-9]//g' | sort -n | tail -1)
+    while kill -0 $child 2>/dev/null &&
+        ! [ "$(ls queued/checkpoints 2>/dev/null | sed 's/[^0-9]//g' | sort -n | tail -1)" -gt "${at:-0}" ] 2>/dev/null; do sleep 0.05; done
+    warned=${warning#*:}
+    signal "${warned%:*}" "${warned#*:}" "$program" queued
+    wait $child
+    equal "exit code of $n processes after SIG${warned%:*} to rank ${warned#*:}" $? 0
+    child=
+    says message "stopped after step .*; train --resume queued continues"
+done
+step=$(ls queued/checkpoints | sed 's/[^0-9]//g' | sort -n | tail -1)
+checks=$((checks + 1))
+together 1 $queued --accumulate 12 --steps $((step + 2)) || fail "a job that was queued three times" "$(cat message)"
+good $run --shards --accumulate 12 --steps $((step + 2)) --out at-once --quiet
+same "a job that was queued three times" queued/delta.safetensors at-once/delta.safetensors
+rm -rf queued at-once
+
 # 3, then 2, then 1: the last checkpoint's step is the next one's first
 long="$run --steps 600 --checkpoint-every 3 --out changing"
 for n in 3 2; do

@@ -114,6 +114,46 @@ checks=$((checks + 1))
 check "resuming after a preview" run --out in_preview --resume
 same "SIGINT during a preview" in_preview
 
+# ------------------------------------------------------------------ a job that is queued again as it stands
+# auto: the run begins, goes on from its newest whole checkpoint, and begins where none is whole
+job() { stop_at queued "$@" --resume auto; }
+requeued() { # requeued WHAT: the same line once more, to the end
+    check "$1" run --out queued --resume auto
+    same "$1" queued
+}
+job 4 9 # before its first checkpoint, for which it takes longer than for three lines of the log
+requeued "killed in its first steps"
+rm -rf queued
+for moment in USR1:0:10 TERM:143:16; do # lines of the log, by which there is a checkpoint
+    name=${moment%%:*} want=${moment#*:}
+    job "${want#*:}" "$name"
+    equal "exit code after SIG$name" $code "${want%:*}"
+done
+newest=queued/checkpoints/$(ls queued/checkpoints | sort -t- -k2n | tail -1)
+dd if=/dev/zero of="$newest" bs=1 seek=5000 count=4 conv=notrunc 2>/dev/null
+requeued "its newest checkpoint is damaged"
+says out "step-[0-9]*.safetensors: .*going back to the checkpoint before it"
+for file in queued/checkpoints/*; do head -c 5000 "$file" >cut && cp cut "$file"; done
+requeued "no checkpoint is whole"
+says out 'none of the 2 checkpoints of queued is whole (.*step-48.safetensors.*): starting at step 0'
+rm queued/checkpoints/*
+requeued "its checkpoints are lost"
+says out 'queued has written checkpoints, but none is in queued/checkpoints: starting at step 0'
+requeued "a job that is finished"
+cp -R queued before
+checks=$((checks + 1))
+run --out queued --resume auto --lr 2e-3 2>message
+[ $? = 2 ] && grep -q -e --lr message || fail "--resume auto with another rate" "$(cat message)"
+# whole, but of a run with other options: nothing is begun in its place
+sed 's/"lr":0.001/"lr":0.002/' queued/config.json >edited && cp edited queued/config.json && cp edited before/config.json
+grep -q '"lr":0.002' edited || fail "config.json has no rate"
+"$program" train --out queued --resume auto --quiet >message 2>&1
+[ $? = 2 ] && grep -q 'lr.*put the old value back' message || fail "--resume auto with an edited rate" "$(cat message)"
+diff -r before queued || fail "a refused --resume auto changed the run"
+"$program" train $options --resume auto 2>message
+[ $? = 2 ] && grep -q -e '--resume auto: of which run? .*--out' message || fail "--resume auto without --out" "$(cat message)"
+rm -rf queued before
+
 # ------------------------------------------------------------------ two at once
 "$program" train $options $every --out twice --steps 4000 2>message &
 child=$!

@@ -36,15 +36,18 @@ static enum fdit_status parse_resume(fdit_context *ctx, void *p, const char *val
     if (value && !*value)
         return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "--resume=: the value is empty; give the folder of a run");
     a->o.resume = true;
-    a->run = value ? value : a->run;
+    a->o.or_begin = value && !strcmp(value, "auto");
+    a->run = value && !a->o.or_begin ? value : a->run;
     return FDIT_OK;
 }
 
 /* Beside those of the job (train/options.h). */
 static const struct fdit_option options[] = {
-    FDIT_OPTION_CALL("resume", "[RUN]", parse_resume,
+    FDIT_OPTION_CALL("resume", "[RUN|auto]", parse_resume,
                      "continue the run in RUN (or --out) from its last checkpoint, with the options in its "
-                     "config.json; options given here replace those that may change"),
+                     "config.json; options given here replace those that may change. auto: continue the run "
+                     "in --out from its newest whole checkpoint, or begin it where there is none, so that a "
+                     "batch job can be queued again as it stands"),
     FDIT_OPTION("config", "FILE", TEXT, struct args, config,
                 "read options from the config.json of a run (or a file like it); the command line wins"),
     { FDIT_OPTION_ROW(REAL, "rank-timeout", "SECONDS", struct args, rank_timeout), FDIT_RANGE(1, 1e6),
@@ -363,7 +366,9 @@ static enum fdit_status take_config(struct fdit_cli *cli, struct args *a, struct
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "--config with --resume: the run has its own; leave one of the two out");
     if (a->o.resume && !run)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--resume: which run? give its folder, as --resume RUN");
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             a->o.or_begin ? "--resume auto: of which run? give its folder, as --out RUN"
+                           : "--resume: which run? give its folder, as --resume RUN");
     if (a->run && a->o.out && strcmp(a->run, a->o.out))
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--resume %s and --out %s are two runs; give one of them", a->run,
              a->o.out);

@@ -88,6 +88,7 @@ struct fdit_train_options {
     /* the run */
     const char *out;
     bool resume;
+    bool or_begin; /* with resume: where no checkpoint is whole the run begins, which else is an error */
     int workers;
     size_t cache_bytes;                      /* of decoded pictures */
     size_t memory;                           /* limit of the plan in bytes, 0: the device's memory */

@@ -179,12 +179,17 @@ static enum fdit_status no_checkpoint(fdit_context *ctx, struct run *r)
     TRY(fdit_path_join(ctx, r->o->out, "log.jsonl", &log));
     if (fdit_file_exists(log))
         TRY(fdit_file_size(ctx, log, &bytes));
-    if (r->output.checkpoints || (bytes && !fdit_is_folder(folder)))
+    const bool lost = r->output.checkpoints || (bytes && !fdit_is_folder(folder));
+    if (lost && r->o->or_begin)
+        fdit_log(ctx, FDIT_LOG_WARNING, "%s has written checkpoints, but none is in %s: starting at step 0",
+                 r->o->out, folder);
+    else if (lost)
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "--resume: %s has written checkpoints, but none is in "
              "%s; put one back, or begin again with another --out",
              r->o->out, folder);
-    fdit_log(ctx, FDIT_LOG_INFO, "%s has no checkpoint yet: starting at step 0", r->o->out);
+    else
+        fdit_log(ctx, FDIT_LOG_INFO, "%s has no checkpoint yet: starting at step 0", r->o->out);
 out:
     fdit_free(folder);
     fdit_free(log);
@@ -217,6 +222,7 @@ struct unusable {
     char **why;
     size_t n, room;
     bool edited; /* the newest is whole, and config.json differs from it */
+    bool unread; /* one may be whole: it cannot be read, or is of other options */
 };
 
 static void unusable_fini(struct unusable *u)
@@ -226,13 +232,15 @@ static void unusable_fini(struct unusable *u)
     fdit_free(u->why);
 }
 
-static enum fdit_status note_unusable(fdit_context *ctx, struct unusable *u, bool other_options)
+static enum fdit_status note_unusable(fdit_context *ctx, struct unusable *u, enum fdit_status found,
+                                      bool other_options)
 {
     enum fdit_status status = FDIT_OK;
     char *why = NULL;
     TRY(reason(ctx, &why));
     TRY(fdit_grow(ctx, &u->why, &u->room, u->n + 1, sizeof *u->why));
     u->edited = u->n ? u->edited : other_options;
+    u->unread = u->unread || other_options || found == FDIT_ERROR_IO;
     u->why[u->n++] = why;
     why = NULL;
 out:
@@ -240,11 +248,17 @@ out:
     return status;
 }
 
-/* Warns of those of the n checkpoints that were passed over; an error where that was all. */
+/* Warns of those of the n checkpoints that were passed over; an error where that was all, unless the run may
+ * begin and nothing is lost by it. */
 static enum fdit_status tell_unusable(fdit_context *ctx, const struct run *r, const struct unusable *u,
                                       const int64_t *steps, size_t n)
 {
     enum fdit_status status = FDIT_OK;
+    if (u->n == n && r->o->or_begin && !u->unread) {
+        fdit_log(ctx, FDIT_LOG_WARNING, "none of the %zu checkpoints of %s is whole (%s): starting at step 0",
+                 n, r->o->out, u->why[0]);
+        return FDIT_OK;
+    }
     if (u->n == n && u->edited)
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "--resume: %s; put the old value back, or begin again with another --out", u->why[0]);
@@ -323,6 +337,25 @@ out:
     return status;
 }
 
+/* Where the run may begin instead, a checkpoint is looked at first: one that is broken must not leave
+ * anything in the model. */
+static enum fdit_status load(fdit_context *ctx, struct run *r, const char *path,
+                             struct fdit_state_wanted *wanted)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_train_position at;
+    fdit_phase_begin(ctx, 0, "reading %s", path);
+    wanted->look = r->o->or_begin;
+    if (wanted->look)
+        TRY(fdit_state_load(ctx, r->model, path, wanted, &at));
+    wanted->look = false;
+    TRY(fdit_state_load(ctx, r->model, path, wanted, &at));
+    r->at = at;
+out:
+    fdit_phase_end(ctx);
+    return status;
+}
+
 enum fdit_status fdit_run_resume(fdit_context *ctx, struct run *r)
 {
     enum fdit_status status = FDIT_OK;
@@ -343,27 +376,26 @@ enum fdit_status fdit_run_resume(fdit_context *ctx, struct run *r)
     if (!json_object_get(r->before, "made_of")) /* then it is not known yet whether the data are the same */
         wanted.other = FDIT_ERROR_ARGUMENT;
     TRY(fdit_state_list(ctx, o->out, &steps, &n));
-    if (!n) {
+    if (!n)
         TRY(no_checkpoint(ctx, r));
-        r->output.log_from = 1;
-        TRY(check_model(ctx, r));
-        goto out;
-    }
     for (size_t i = n; i-- > 0;) {
         fdit_free(path);
         TRY(fdit_state_path(ctx, o->out, steps[i], &path));
         wanted.step = steps[i];
-        fdit_phase_begin(ctx, 0, "reading %s", path);
-        status = fdit_state_load(ctx, r->model, path, &wanted, &r->at);
-        fdit_phase_end(ctx);
+        status = load(ctx, r, path, &wanted);
         if (status == FDIT_OK)
             break;
         if (!is_broken(status) && !other_options)
             goto out;
-        TRY(note_unusable(ctx, &unusable, other_options));
+        TRY(note_unusable(ctx, &unusable, status, other_options));
     }
-    TRY(tell_unusable(ctx, r, &unusable, steps, n));
+    if (n)
+        TRY(tell_unusable(ctx, r, &unusable, steps, n));
     TRY(check_model(ctx, r)); /* after what is told of options and data by name */
+    if (unusable.n == n) {
+        r->output.log_from = 1;
+        goto out;
+    }
     r->output.checkpoints = r->output.kept = true;
     fdit_log(ctx, FDIT_LOG_INFO, "resuming at step %" PRId64 " from %s", r->at.step, path);
     TRY(check_log(ctx, r));

@@ -277,17 +277,18 @@ out:
     return status;
 }
 
-/* Tensor t into the buffer, chunk by chunk: it is never in memory twice. */
+/* Tensor t into the buffer (NULL: nowhere), chunk by chunk: it is never in memory twice. */
 static enum fdit_status load_tensor(fdit_context *ctx, struct fdit_model *m,
                                     const struct fdit_safetensors *st, const struct fdit_st_tensor *t,
-                                    struct fdit_tensor to, float *chunk, struct sum *sum)
+                                    const struct fdit_tensor *to, float *chunk, struct sum *sum)
 {
     enum fdit_status status = FDIT_OK;
     for (size_t at = 0; at < t->n; at += CHUNK) {
         size_t n = t->n - at < CHUNK ? t->n - at : CHUNK;
         TRY(fdit_safetensors_weights(ctx, st, t, at, n, chunk));
         sum_add(sum, chunk, n);
-        fdit_write(m->dev, fdit_at(to, at), chunk, n);
+        if (to)
+            fdit_write(m->dev, fdit_at(*to, at), chunk, n);
         if (at / CHUNK % 64 == 63)
             fdit_safetensors_drop(st, t);
     }
@@ -321,7 +322,8 @@ enum fdit_status fdit_state_load(fdit_context *ctx, struct fdit_model *m, const 
                 shape[k] = p->shape[k];
             snprintf(name, sizeof name, "%s%s", prefix_of(wanted->optimiser, set), p->name);
             TRY(fdit_safetensors_need(ctx, st, name, p->rank, shape, &t));
-            TRY(load_tensor(ctx, m, st, t, (struct fdit_tensor){ buffer, p->offset, FDIT_F32 }, chunk, &sum));
+            const struct fdit_tensor to = { buffer, p->offset, FDIT_F32 };
+            TRY(load_tensor(ctx, m, st, t, wanted->look ? NULL : &to, chunk, &sum));
         }
     TRY(fdit_device_status(ctx, m->dev));
     sum_text(&sum, got);

@@ -29,12 +29,14 @@ struct fdit_state_wanted {
     const char *base;  /* fingerprint of the frozen weights */
     const char *train; /* options, as fdit_delta_meta has them; needs `options`, those of the run */
     const struct fdit_train_options *options;
+    bool look;              /* compared and read to its end; nothing of it goes into the model */
     bool *other_options;    /* set to whether these differ, which is FDIT_ERROR_ARGUMENT; never NULL */
     enum fdit_status other; /* for classes or a base that are others */
 };
-/* Into the model. FDIT_ERROR_FORMAT or _NUMERIC for a file that is cut off or not of this run,
- * FDIT_ERROR_IO for one that cannot be read; the trained values of the model are then in disorder, until
- * another one is loaded. Needs 256 KiB and no page of the file longer than it takes to copy it. */
+/* Into the model, unless `look`. FDIT_ERROR_FORMAT or _NUMERIC for a file that is cut off or not of this run,
+ * FDIT_ERROR_IO for one that cannot be read; without `look` the trained values of the model are then in
+ * disorder, until another one is loaded. Needs 256 KiB and no page of the file longer than it takes to copy
+ * it. */
 enum fdit_status fdit_state_load(fdit_context *ctx, struct fdit_model *model, const char *path,
                                  const struct fdit_state_wanted *wanted, struct fdit_train_position *at);
 
