@@ -14,7 +14,7 @@
   (build-system gnu-build-system)
   (arguments (list #:configure-flags #~(list "--without-mpi")))
   (native-inputs (list autoconf automake libtool pkg-config check))
-  (inputs (list zlib libpng jansson libjpeg-turbo libwebp utf8proc lapack opencl-headers opencl-icd-loader clblast))
+  (inputs (list zlib libpng jansson libjpeg-turbo libwebp utf8proc lapack libmicrohttpd opencl-headers opencl-icd-loader clblast))
   (synopsis "Fine-tune and sample class-conditional diffusion transformers")
   (description "Finediffusion adapts a class-conditional diffusion transformer (DiT) to thousands of fine classes by
 training its biases, its LayerNorm weights and a tiered class table, draws pictures of the classes, guided by their

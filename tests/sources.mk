@@ -342,3 +342,9 @@ EXTRA_DIST += tests/test_eval_sources.sh
 TESTS += tests/test_eval_every.sh
 EXTRA_DIST += tests/test_eval_every.sh
 
+
+check_PROGRAMS += tests/test_serve
+tests_test_serve_SOURCES = tests/test_serve.c
+tests_test_serve_LDADD = libfdit_serve.la $(LDADD)
+TESTS += tests/test_serve_cli.sh
+EXTRA_DIST += tests/test_serve_cli.sh

@@ -16,7 +16,7 @@ model vae
 eval encode
 sample
 train
-demo bench api
+demo bench api serve
 selftest
 cli'
 rank_of() { echo "$layers" | awk -v folder="$1" '{ for (i = 1; i <= NF; i++) if ($i == folder) print NR }'; }

@@ -23,8 +23,8 @@ done
 
 if command -v apt-get >/dev/null 2>&1; then
     required="gcc libc6-dev make autoconf automake libtool pkg-config zlib1g-dev libpng-dev libjansson-dev"
-    optional="libdnnl-dev ocl-icd-opencl-dev opencl-headers libclblast-dev libjpeg-dev libwebp-dev liblapacke-dev libutf8proc-dev"
-    testing="check pocl-opencl-icd oclgrind clang xz-utils libopenmpi-dev openmpi-bin iproute2"
+    optional="libdnnl-dev ocl-icd-opencl-dev opencl-headers libclblast-dev libjpeg-dev libwebp-dev liblapacke-dev libutf8proc-dev libmicrohttpd-dev"
+    testing="check pocl-opencl-icd oclgrind clang xz-utils libopenmpi-dev openmpi-bin iproute2 curl"
     installed() { dpkg-query -W -f '${Status}\n' "$1" 2>/dev/null | grep -q '^install ok installed'; }
     available() { apt-cache show "$1" >/dev/null 2>&1; }
     # Without a network this has to end soon; beside another apt it may wait a while.
@@ -34,8 +34,8 @@ if command -v apt-get >/dev/null 2>&1; then
     install="env DEBIAN_FRONTEND=noninteractive apt-get install -q -y $quick --no-install-recommends"
 elif command -v dnf >/dev/null 2>&1; then
     required="gcc make autoconf automake libtool pkgconf-pkg-config zlib-devel libpng-devel jansson-devel"
-    optional="onednn-devel ocl-icd-devel opencl-headers clblast-devel libjpeg-turbo-devel libwebp-devel lapack-devel utf8proc-devel"
-    testing="check-devel pocl clang xz diffutils"
+    optional="onednn-devel ocl-icd-devel opencl-headers clblast-devel libjpeg-turbo-devel libwebp-devel lapack-devel utf8proc-devel libmicrohttpd-devel"
+    testing="check-devel pocl clang xz diffutils curl"
     installed() { rpm -q --whatprovides "$1" >/dev/null 2>&1; }
     available() { dnf -q list --available "$1" >/dev/null 2>&1; }
     by_hand="dnf install"

@@ -10,6 +10,7 @@ fdit_cli_sources += \
 	src/cli/cmd_inspect.c \
 	src/cli/cmd_sample.c \
 	src/cli/cmd_selftest.c \
+	src/cli/cmd_serve.c \
 	src/cli/cmd_train.c \
 	src/cli/cmd_tune.c \
 	src/cli/commands.h \
