@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Learnt guidance against the PyTorch fixtures on every device: losses of each sample and all gradients, with
- * the base as guide and with superclass rows; which samples keep the plain target. */
+ * the base as guide and with superclass rows; which samples keep the plain target; the guidance scale as an
+ * input. */
 #include "core/mem.h"
 #include "format/json.h"
 #include "model_fixture.h"
@@ -185,6 +186,107 @@ static void check_devices_numbers(void)
     fdit_model_free(m);
 }
 
+/* The student with a guidance input, whose numbers the fixture has. */
+static struct fdit_model *load_told(bool training)
+{
+    const struct fdit_model_options options = { .mask = training ? fdit_mask_find("table") : NULL,
+                                                .training = training,
+                                                .batch = SAMPLES };
+    struct fdit_checkpoint *student = open_file("student.safetensors");
+    struct fdit_model_config config;
+    struct fdit_model *m = NULL;
+    char tensor[96];
+    size_t n, found = 0;
+    ck_assert_ok(ctx, fdit_checkpoint_config(ctx, student, SIZES, &config));
+    ck_assert(!config.guidance_input);
+    config.guidance_input = true;
+    ck_assert_ok(ctx, fdit_model_new(ctx, dev, &config, &options, &m));
+    ck_assert_ok(ctx, fdit_model_allocate(ctx, m));
+    ck_assert_ok(ctx, fdit_model_load(ctx, m, &student, 1, false, NULL));
+    for (int i = 0; i < m->params.n; i++) {
+        struct fdit_param *p = &m->params.list[i];
+        snprintf(tensor, sizeof tensor, "w_input.%.80s", p->name);
+        if (!fdit_param_of_guidance(p->name))
+            continue;
+        float *data = test_floats(ctx, st, tensor, &n);
+        ck_assert_uint_eq(n, p->count);
+        ck_assert_ok(ctx, fdit_model_set(ctx, m, p, data));
+        fdit_free(data);
+        found++;
+    }
+    ck_assert_uint_eq(found, 6);
+    fdit_checkpoint_close(student);
+    return m;
+}
+
+/* The output for the fixture's scales, or for none; in the model's own tensor, too. */
+static float *told_output(struct fdit_model *m, const struct inputs *in, bool told, size_t *n)
+{
+    const size_t picture =
+        (size_t)m->config.channels * (size_t)m->config.input_size * (size_t)m->config.input_size;
+    float strengths[SAMPLES];
+    for (int i = 0; i < SAMPLES; i++)
+        strengths[i] = in->w[i] - 1;
+    *n = SAMPLES * picture * (size_t)fdit_config_outputs(&m->config);
+    float *out = calloc(*n, sizeof *out);
+    fdit_write(dev, m->input, in->x0, SAMPLES * picture);
+    fdit_write(dev, m->index, in->rows, SAMPLES);
+    fdit_model_write_times(m, SAMPLES, in->times);
+    fdit_model_write_strengths(m, SAMPLES, told ? strengths : NULL);
+    fdit_forward(m, SAMPLES);
+    ck_assert_ok(ctx, fdit_read(ctx, dev, m->output, out, *n));
+    return out;
+}
+
+static void check_told(void)
+{
+    static const char key[] = "dogfit.safetensors: w as input: gradients of mean(out^2)";
+    char tensor[96];
+    struct inputs in;
+    size_t n, n_wanted, compared = 0;
+    read_inputs(&in);
+    struct fdit_model *m = load_told(true), *drawing = load_told(false);
+    float *wanted = test_floats(ctx, st, "w_input.out", &n_wanted);
+    float *other = told_output(drawing, &in, true, &n);
+    ck_assert_uint_eq(n, n_wanted);
+    agree("dogfit.safetensors: w as input: out", "out of a model that draws", other, wanted, n);
+    free(other);
+    float *out = told_output(m, &in, true, &n), *doutput = calloc(n, sizeof *doutput);
+    agree("dogfit.safetensors: w as input: out", "out", out, wanted, n);
+    for (size_t i = 0; i < n; i++)
+        doutput[i] = 2 * out[i] / (float)n;
+    fdit_write(dev, m->doutput, doutput, n);
+    fdit_backward(m, SAMPLES, 0);
+    for (int i = 0; i < m->params.n; i++) {
+        const struct fdit_param *p = &m->params.list[i];
+        size_t count;
+        if (!fdit_param_of_guidance(p->name))
+            continue;
+        ck_assert(p->trained);
+        snprintf(tensor, sizeof tensor, "w_input.grad.%.64s", p->name);
+        float *gradient = test_floats(ctx, st, tensor, &count), *got = calloc(count, sizeof *got);
+        ck_assert_uint_eq(count, p->count);
+        ck_assert_ok(ctx, fdit_read(ctx, dev, fdit_param_grad(m, p), got, count));
+        agree(key, tensor, got, gradient, count);
+        fdit_free(gradient);
+        free(got);
+        compared++;
+    }
+    ck_assert_uint_eq(compared, 6);
+    other = told_output(m, &in, false, &n); /* sample 0 has w = 1, the others have not */
+    const size_t each = n / SAMPLES;
+    ck_assert_mem_eq(other, out, each * sizeof *other);
+    for (size_t i = 1; i < SAMPLES; i++)
+        ck_assert(memcmp(other + i * each, out + i * each, each * sizeof *other) != 0);
+    free(other);
+    free(out);
+    free(doutput);
+    fdit_free(wanted);
+    free_inputs(&in);
+    fdit_model_free(m);
+    fdit_model_free(drawing);
+}
+
 START_TEST(test_fixtures)
 {
     const char *devices[8];
@@ -194,10 +296,50 @@ START_TEST(test_fixtures)
             continue;
         dev = test_open_device(ctx, devices[d], 2);
         check_devices_numbers();
+        check_told();
         fdit_device_close(dev);
         used++;
     }
     ck_assert_int_gt(used, 0);
+}
+END_TEST
+
+/* Scales from 1.5 to 4 are uniform: mean, variance and ends, each within five of its errors; a function of
+ * the sample's number alone; the plain target goes with the scale 1. */
+START_TEST(test_scales)
+{
+    enum { N = 4000 };
+    const struct fdit_train_options o = {
+        .learn_guidance = 4, .learn_from = 1.5, .learn_below = 0.5, .learn_guide = FDIT_LEARN_BASE
+    };
+    const struct fdit_row_rule rule = { .drop = FDIT_DROP_EMPTY, .empty_row = 7 };
+    static int32_t labels[N], rows[N];
+    static double times[N];
+    double sum = 0, squares = 0;
+    struct fdit_learn *l = NULL;
+    struct fdit_micro micro = { .samples = N, .t = times, .rows = rows };
+    ck_assert_ok(ctx, fdit_learn_new(ctx, &o, &rule, fdit_objective_find("ddpm"), -1, N, &l));
+    times[5] = 999;
+    fdit_learn_fill(l, 2, 3, 100, labels, &micro);
+    ck_assert(micro.strength[5] == 0);
+    const float at_110 = micro.strength[10];
+    times[5] = 0;
+    fdit_learn_fill(l, 9, 3, 100, labels, &micro);
+    for (int i = 0; i < N; i++) {
+        const double w = (double)micro.strength[i] + 1;
+        ck_assert(w >= 1.5 && w < 4);
+        sum += w;
+        squares += (w - 2.75) * (w - 2.75);
+    }
+    ck_assert(micro.strength[10] == at_110);
+    ck_assert_double_lt(fabs(sum / N - 2.75), 5 * 2.5 / sqrt(12.0 * N));
+    ck_assert_double_lt(fabs(squares / N - 2.5 * 2.5 / 12), 5 * 2.5 * 2.5 / sqrt(180.0 * N));
+    micro.samples = 1;
+    fdit_learn_fill(l, 2, 3, 110, labels, &micro);
+    ck_assert(micro.strength[0] == at_110);
+    fdit_learn_fill(l, 2, 4, 110, labels, &micro);
+    ck_assert(micro.strength[0] != at_110);
+    fdit_learn_free(l);
 }
 END_TEST
 
@@ -214,13 +356,13 @@ START_TEST(test_fill)
         struct fdit_micro micro = { .samples = 3, .t = times[k], .rows = rows };
         ck_assert_ok(ctx, fdit_learn_new(ctx, &o, &rule, fdit_objective_find(objectives[k]), -1, 3, &l));
         o.learn_guide = FDIT_LEARN_SUPERCLASS;
-        fdit_learn_fill(l, 5, labels, &micro); /* step 4 counted from 0 */
+        fdit_learn_fill(l, 5, 0, 0, labels, &micro); /* step 4 counted from 0 */
         ck_assert_ptr_null(micro.strength);
-        fdit_learn_fill(l, 6, labels, &micro);
+        fdit_learn_fill(l, 6, 0, 0, labels, &micro);
         ck_assert(micro.strength[0] == 2 && micro.strength[1] == 0 && micro.strength[2] == 0);
         ck_assert(micro.class_rows[1] == 2 && micro.guide_rows[0] == 7 && micro.guide == FDIT_VALUES_EMA);
         o.learn_guide = FDIT_LEARN_BASE;
-        fdit_learn_fill(l, 6, labels, &micro);
+        fdit_learn_fill(l, 6, 0, 0, labels, &micro);
         ck_assert(micro.strength[0] == 2 && micro.strength[1] == 2 && micro.strength[2] == 0);
         ck_assert(micro.class_rows[1] == 2 && micro.guide_rows[0] == 0 && micro.guide == FDIT_VALUES_BASE);
         fdit_learn_free(l);
@@ -249,6 +391,7 @@ int main(void)
     tcase_set_timeout(tc, 120);
     tcase_add_test(tc, test_fixtures);
     tcase_add_test(tc, test_fill);
+    tcase_add_test(tc, test_scales);
     suite_add_tcase(suite, tc);
     int code = test_run(suite);
     fdit_context_free(ctx);

@@ -52,7 +52,7 @@ static enum fdit_status settle(fdit_context *ctx, const fdit_session *s, const s
     TRY(fdit_api_set(ctx, table, options, "guidance-rule", o->guidance_rule));
     TRY(fdit_api_set(ctx, table, options, "rng", o->rng));
     TRY(fdit_api_set(ctx, table, options, "sampler", o->sampler));
-    TRY(fdit_sample_settle(ctx, options, s->source.files.config.objective,
+    TRY(fdit_sample_settle(ctx, options, &s->source,
                            fdit_painter_decodes(s->painter) && !fdit_painter_vae(s->painter)));
 out:
     return status;
@@ -66,6 +66,7 @@ static struct fdit_generator_options way(const fdit_session *s, const struct fdi
                                             .guidance = options->guidance,
                                             .reuse = options->reuse,
                                             .guided = s->source.guide.kind != FDIT_GUIDE_NONE,
+                                            .told = s->source.guide.input,
                                             .clip_x0 = options->clip_x0 > 0,
                                             .noise = options->rng };
 }

@@ -123,6 +123,8 @@ static enum fdit_status put_model(fdit_context *ctx, struct fdit_json *to, const
         fdit_adapter_text(&c->adapter, adapter);
         fdit_json_put_text(to, m, "adapter", adapter);
     }
+    if (c->guidance_input)
+        fdit_json_put_bool(to, m, "guidance_input", true);
 out:
     fdit_free(name);
     return status;
@@ -563,6 +565,9 @@ static void print_model(struct fdit_cli *cli, const json_t *m)
                    (int)json_integer_value(json_object_get(m, "rows")));
     if (json_object_get(m, "adapter"))
         line(cli, "adapter", json_string_value(json_object_get(m, "adapter")));
+    if (json_object_get(m, "guidance_input"))
+        line(cli, "guidance",
+             "its scale is an input: one pass draws with any --guidance that it was trained with");
 }
 
 static void print_text(struct fdit_cli *cli, const char *path, const json_t *out)

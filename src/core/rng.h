@@ -34,6 +34,7 @@ enum fdit_rng_domain {
     FDIT_RNG_TEST = 14,
     FDIT_RNG_BALANCE = 15,        /* order of a balanced epoch: stream = epoch */
     FDIT_RNG_BALANCE_WITHIN = 16, /* of the pictures of a class in it: id = class */
+    FDIT_RNG_STRENGTH = 17,       /* guidance scale that a training sample is told */
 };
 
 /* Names one stream. */

@@ -304,6 +304,45 @@ static void add_class_backward(struct fdit_model *m, struct fdit_tensor dc, int 
         linear_dw(m, &m->params.ends.class_map, dc, m->class_in, n, beta);
 }
 
+static void scale(struct fdit_model *m, struct fdit_tensor y, float alpha, struct fdit_tensor x, int n)
+{
+    fdit_axpy(m->dev, &(struct fdit_axpy_args){
+                          .n = (size_t)n * (size_t)m->config.width, .alpha = alpha, .y = y, .x = x });
+}
+
+/* c += 0.5 std(c) LN(Linear(SiLU(Linear(w - 1)))), std(c) a constant: nothing comes to what c was */
+static void add_guidance_backward(struct fdit_model *m, struct fdit_tensor dc, int n, int beta)
+{
+    const struct fdit_end_layers *e = &m->params.ends;
+    if (!m->config.guidance_input)
+        return;
+    fdit_gate(m->dev, &(struct fdit_gate_args){ .samples = n,
+                                                .tokens = m->config.width,
+                                                .width = 1,
+                                                .y = m->w_in,
+                                                .branch = dc,
+                                                .gate = m->w_spread,
+                                                .gate_stride = 1 });
+    scale(m, m->w_out, fdit_guidance_factor(m), m->w_in, n);
+    fdit_norm_backward(m->dev,
+                       &(struct fdit_norm_backward_args){ .samples = n,
+                                                          .tokens = 1,
+                                                          .width = m->config.width,
+                                                          .dx = m->w_in,
+                                                          .dweight = grad_or_none(m, e->w_norm.weight),
+                                                          .dbias = grad_or_none(m, e->w_norm.bias),
+                                                          .beta = beta,
+                                                          .dy = m->w_out,
+                                                          .xhat = m->w_xhat,
+                                                          .rstd = m->w_rstd,
+                                                          .weight = fdit_param_value(m, e->w_norm.weight),
+                                                          .bias = fdit_param_value(m, e->w_norm.bias) });
+    scale(m, m->w_out, FDIT_GUIDANCE_SHRINK, m->w_in, n);
+    linear_dw(m, &e->w2, m->w_out, m->w_hidden, n, beta);
+    linear_act_dx(m, &e->w2, m->w_out, FDIT_ACT_SILU, m->w_pre, m->w_in, n);
+    linear_dw(m, &e->w0, m->w_in, m->strengths, n, beta);
+}
+
 /* silu_c = SiLU(c), in place of its gradient */
 static struct fdit_tensor silu_backward(struct fdit_model *m, int n)
 {
@@ -338,11 +377,12 @@ static void token_mean_backward(struct fdit_model *m, int n)
 
 /* ------------------------------------------------------------------ the network */
 
-/* c = Linear(SiLU(Linear(features(t)))) + table[row];  silu_c = SiLU(c) */
+/* c = Linear(SiLU(Linear(features(t)))) + table[row], and what the guidance scale adds;  silu_c = SiLU(c) */
 static void condition_backward(struct fdit_model *m, int n, int beta)
 {
     const struct fdit_end_layers *e = &m->params.ends;
     const struct fdit_tensor dc = silu_backward(m, n);
+    add_guidance_backward(m, dc, n, beta);
     add_class_backward(m, dc, n, beta);
     linear_dw(m, &e->t2, dc, m->t_hidden, n, beta);
     if (!e->t0.bias->trained && !e->t0.weight->trained)

@@ -273,6 +273,7 @@ static enum fdit_status find_objective(fdit_context *ctx, const struct fdit_chec
     if (fdit_checkpoint_has(cp, "blocks.0.attn.qkv.weight")) /* not a delta, which need not have them */
         c->qk_norm = fdit_checkpoint_has(cp, "blocks.0.attn.q_norm.weight");
     TRY(check_path(ctx, cp, &path));
+    c->guidance_input = c->guidance_input || fdit_checkpoint_has(cp, FDIT_PARAM_GUIDANCE);
     if (!told && (rows == one || path)) {
         told = true;
         c->objective = rows == one ? FDIT_OBJECTIVE_FLOW_REPA : FDIT_OBJECTIVE_FLOW_SIT;
@@ -424,6 +425,7 @@ enum fdit_status fdit_model_load(fdit_context *ctx, struct fdit_model *m,
             from++;
         if (from == n &&
             (p->kind == FDIT_PARAM_LOW_RANK || p->kind == FDIT_PARAM_GAMMA || /* fdit_model_init_adapters */
+             fdit_param_of_guidance(p->name) ||                               /* likewise */
              fdit_param_of_class_map(p->name)))                               /* class_map.h */
             continue;
         bool lacks = from == n && p->kind == FDIT_PARAM_NORM;

@@ -58,6 +58,9 @@ enum fdit_status fdit_config_check(fdit_context *ctx, const struct fdit_model_co
         return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
                          "model: class vectors of %d numbers; a DiT takes up to %d, a classifier none",
                          c->class_vectors, 1 << 20);
+    if (c->guidance_input && c->kind != FDIT_MODEL_DIT)
+        return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED,
+                         "model: guidance is an input of a DiT, not of a classifier");
     if (c->adapter.gammas && c->kind != FDIT_MODEL_DIT)
         return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED, "model: difffit is for a DiT, which has gates");
     return fdit_adapter_check(ctx, &c->adapter, c->width);
@@ -218,6 +221,8 @@ enum fdit_status fdit_config_from_json(fdit_context *ctx, const char *name, cons
     TRY(check_outputs(ctx, name, root, &c));
     if (json_is_boolean(json_object_get(root, "qk_norm")))
         c.qk_norm = json_is_true(json_object_get(root, "qk_norm"));
+    if (json_is_boolean(json_object_get(root, "guidance_input")))
+        c.guidance_input = json_is_true(json_object_get(root, "guidance_input"));
     TRY(fdit_json_get_int(ctx, name, root, "num_layers", INT_MAX, &c.depth));
     TRY(fdit_json_get_int(ctx, name, root, "depth", INT_MAX, &c.depth));
     TRY(fdit_json_get_int(ctx, name, root, "num_attention_heads", INT_MAX, &c.heads));
@@ -256,12 +261,13 @@ enum fdit_status fdit_config_to_json(fdit_context *ctx, const struct fdit_model_
     TRY(fdit_strf(ctx, out,
                   "{\"kind\":\"%s\",\"input_size\":%d,\"patch_size\":%d,\"in_channels\":%d,"
                   "\"hidden_size\":%d,\"depth\":%d,\"num_heads\":%d,\"mlp_ratio\":%d,"
-                  "\"table_rows\":%d%s%s%s%s%s%s}",
+                  "\"table_rows\":%d%s%s%s%s%s%s%s}",
                   c->kind == FDIT_MODEL_DIT ? "dit" : "classifier", c->input_size, c->patch, c->channels,
                   c->width, c->depth, c->heads, c->mlp_ratio, c->table_rows,
                   c->objective ? ",\"parameterisation\":\"" : "",
                   c->objective ? fdit_objective_at(c->objective)->name : "", c->objective ? "\"" : "",
-                  c->qk_norm ? ",\"qk_norm\":true" : "", vectors, adapter));
+                  c->qk_norm ? ",\"qk_norm\":true" : "", c->guidance_input ? ",\"guidance_input\":true" : "",
+                  vectors, adapter));
 out:
     fdit_free(adapter);
     return status;

@@ -25,8 +25,9 @@ struct fdit_model_config {
     int table_rows;                   /* rows of the class table; classifier: classes */
     enum fdit_objective_id objective; /* of a DiT: what it predicts */
     struct fdit_adapter adapter;      /* of the blocks; 0: none */
-    int class_vectors; /* of a DiT: numbers of the vectors that a learnt map adds to its rows; 0: none */
-    bool qk_norm;      /* of a DiT: queries and keys are normalised, with weights and biases */
+    int class_vectors;   /* of a DiT: numbers of the vectors that a learnt map adds to its rows; 0: none */
+    bool qk_norm;        /* of a DiT: queries and keys are normalised, with weights and biases */
+    bool guidance_input; /* of a DiT: it is told a guidance scale beside time and class (DogFit) */
 };
 
 static inline int fdit_config_tokens(const struct fdit_model_config *c)

@@ -213,7 +213,15 @@ static enum fdit_status open_files(fdit_context *ctx, struct job *j)
         int64_t rows = fdit_checkpoint_dim(j->merge, table_name, 0);
         if (rows > 0 && rows <= INT32_MAX)
             j->config.table_rows = (int)rows;
+        if (fdit_checkpoint_has(j->merge, FDIT_PARAM_GUIDANCE))
+            j->config.guidance_input = true;
     }
+    if (j->config.guidance_input && (o->torch_names || o->peft))
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "--names %s: %s takes a guidance scale as an input (w_embed.*), which it has no place for; "
+             "leave the "
+             "option out",
+             o->peft ? "peft" : "torch", o->merge ? o->merge : o->in);
     TRY(fdit_params_init(ctx, &j->config, j->mask, &j->params));
     TRY(fdit_checkpoint_check(ctx, j->in, &j->params, j->config.depth, &extra));
     for (size_t i = 0; i < fdit_checkpoint_tensors(j->in); i++)

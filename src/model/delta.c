@@ -104,6 +104,7 @@ enum fdit_status fdit_delta_config(fdit_context *ctx, const struct fdit_checkpoi
     int64_t vectors = fdit_checkpoint_dim(cp, "y_embedder.class_map.weight", 1);
     if (vectors > 0 && vectors <= INT32_MAX)
         c.class_vectors = (int)vectors;
+    c.guidance_input = c.guidance_input || fdit_checkpoint_has(cp, FDIT_PARAM_GUIDANCE);
     int64_t rows = fdit_checkpoint_dim(cp, table_name, 0);
     if (rows > 0 && rows <= INT32_MAX)
         c.table_rows = (int)rows;

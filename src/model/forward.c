@@ -230,6 +230,58 @@ out:
     return status;
 }
 
+static void scale(struct fdit_model *m, struct fdit_tensor y, float alpha, struct fdit_tensor x, int n)
+{
+    fdit_axpy(m->dev, &(struct fdit_axpy_args){
+                          .n = (size_t)n * (size_t)m->config.width, .alpha = alpha, .y = y, .x = x });
+}
+
+/* w_spread = D std(c) of each sample */
+static void spread_of_condition(struct fdit_model *m, int n)
+{
+    scale(m, m->w_in, FDIT_GUIDANCE_MAGNIFY, m->c, n);
+    fdit_norm(m->dev,
+              &(struct fdit_norm_args){
+                  .samples = n, .tokens = 1, .width = m->config.width, .x = m->w_in, .xhat = m->c_xhat });
+    fdit_gate_backward(m->dev, &(struct fdit_gate_backward_args){ .samples = n,
+                                                                  .tokens = m->config.width,
+                                                                  .width = 1,
+                                                                  .dgate = m->w_spread,
+                                                                  .dgate_stride = 1,
+                                                                  .dy = m->c,
+                                                                  .branch = m->c_xhat });
+}
+
+/* c += 0.5 std(c) LN(Linear(SiLU(Linear(w - 1)))): see model_internal.h */
+static void add_guidance(struct fdit_model *m, int n)
+{
+    const struct fdit_end_layers *e = &m->params.ends;
+    if (!m->config.guidance_input)
+        return;
+    linear_act(m, &e->w0, m->strengths, FDIT_ACT_SILU, m->w_pre, m->w_hidden, n);
+    linear(m, &e->w2, m->w_hidden, m->w_out, n);
+    scale(m, m->w_in, FDIT_GUIDANCE_SHRINK, m->w_out, n);
+    fdit_norm(m->dev, &(struct fdit_norm_args){ .samples = n,
+                                                .tokens = 1,
+                                                .width = m->config.width,
+                                                .y = m->w_out,
+                                                .x = m->w_in,
+                                                .weight = fdit_param_value(m, e->w_norm.weight),
+                                                .bias = fdit_param_value(m, e->w_norm.bias),
+                                                .xhat = m->w_xhat,
+                                                .rstd = m->w_rstd });
+    spread_of_condition(m, n);
+    scale(m, m->w_in, fdit_guidance_factor(m), m->w_out, n);
+    fdit_gate(m->dev, &(struct fdit_gate_args){ .samples = n,
+                                                .tokens = m->config.width,
+                                                .width = 1,
+                                                .y = m->c,
+                                                .residual = m->c,
+                                                .branch = m->w_in,
+                                                .gate = m->w_spread,
+                                                .gate_stride = 1 });
+}
+
 /* silu_c = SiLU(c) */
 static void silu(struct fdit_model *m, int n)
 {
@@ -275,13 +327,15 @@ static void token_mean(struct fdit_model *m, int n)
 
 /* ------------------------------------------------------------------ the network */
 
-/* c = Linear(SiLU(Linear(features(t)))) + table[row];  silu_c = SiLU(c)    [B, D] */
+/* c = Linear(SiLU(Linear(features(t)))) + table[row], and what the guidance scale adds;  silu_c = SiLU(c)
+ * [B, D] */
 static void condition(struct fdit_model *m, int n)
 {
     const struct fdit_end_layers *e = &m->params.ends;
     linear_act(m, &e->t0, m->t_features, FDIT_ACT_SILU, m->t_pre, m->t_hidden, n);
     linear(m, &e->t2, m->t_hidden, m->c, n);
     add_class(m, n);
+    add_guidance(m, n);
     silu(m, n);
 }
 

@@ -49,10 +49,28 @@ static void fill_low_rank(const struct fdit_param *p, uint64_t seed, float *data
         data[i] = most * (2 * data[i] - 1);
 }
 
+/* The first layer uniform in +-1, the second zero: nothing is changed yet, and its gradient is not zero, as
+ * it would be for ever if the first were zero, too. */
+static void fill_guidance(const struct fdit_param *p, uint64_t seed, float *data)
+{
+    struct fdit_rng rng = stream_of(p, seed);
+    if (strstr(p->name, ".mlp.2.")) {
+        memset(data, 0, p->count * sizeof *data);
+        return;
+    }
+    fdit_rng_fill_uniforms(&rng, 0, p->count, data);
+    for (size_t i = 0; i < p->count; i++)
+        data[i] = 2 * data[i] - 1;
+}
+
 static enum fdit_status initial(fdit_context *ctx, const struct fdit_model *m, const struct fdit_param *p,
                                 uint64_t seed, float *data)
 {
     bool last = !strncmp(p->name, "final_layer.linear", 18);
+    if (fdit_param_of_guidance(p->name) && p->kind != FDIT_PARAM_NORM) {
+        fill_guidance(p, seed, data);
+        return FDIT_OK;
+    }
     switch (p->kind) {
     case FDIT_PARAM_POS:
         return fdit_pos_embed(ctx, m->config.width, m->config.input_size / m->config.patch, data);
@@ -106,7 +124,8 @@ enum fdit_status fdit_model_init_adapters(fdit_context *ctx, struct fdit_model *
     enum fdit_status status = FDIT_OK;
     for (int i = 0; i < m->params.n; i++) {
         struct fdit_param *p = &m->params.list[i];
-        bool adapter = p->kind == FDIT_PARAM_LOW_RANK || p->kind == FDIT_PARAM_GAMMA;
+        bool adapter =
+            p->kind == FDIT_PARAM_LOW_RANK || p->kind == FDIT_PARAM_GAMMA || fdit_param_of_guidance(p->name);
         if (adapter && !(start && fdit_checkpoint_has(start, p->name)))
             TRY(init_one(ctx, m, p, seed));
     }

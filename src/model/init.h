@@ -10,9 +10,9 @@
  * N(0, 0.02)), norms 1 and 0, the sine-cosine position table. A function of `seed` and the names. */
 enum fdit_status fdit_model_init(fdit_context *ctx, struct fdit_model *model, uint64_t seed);
 
-/* The parameters of adapters that `start` (a delta to begin from; NULL: none) does not hold, so that at
- * first they change nothing: A uniform in +- 1/sqrt(n_in), B zero, as PEFT does; gammas 1. A function of
- * `seed` and the names. */
+/* The parameters of adapters and of a guidance input that `start` (a delta to begin from; NULL: none) does
+ * not hold, so that at first they change nothing: A uniform in +- 1/sqrt(n_in), B zero, as PEFT does; gammas
+ * 1; the guidance's first layer uniform in +-1, its second zero. A function of `seed` and the names. */
 enum fdit_status fdit_model_init_adapters(fdit_context *ctx, struct fdit_model *model,
                                           const struct fdit_checkpoint *start, uint64_t seed);
 

@@ -165,7 +165,8 @@ out:
 static bool trains_matrices(const struct fdit_model *m)
 {
     for (int i = 0; i < m->params.n; i++)
-        if (m->params.list[i].trained && m->params.list[i].kind == FDIT_PARAM_MATRIX)
+        if (m->params.list[i].trained && m->params.list[i].kind == FDIT_PARAM_MATRIX &&
+            !fdit_param_of_guidance(m->params.list[i].name))
             return true;
     return false;
 }
@@ -194,6 +195,30 @@ static enum fdit_status plan_adapters(fdit_context *ctx, struct fdit_model *m, s
     }
     if ((gammas || (low && !fdit_device_fuses_low(m->dev))) && !train)
         TRY(own(ctx, m, scratch, &m->beside, FDIT_F32, dwide, "adapter, result of a layer"));
+out:
+    return status;
+}
+
+/* The embedding of the guidance scale. */
+static enum fdit_status plan_guidance(fdit_context *ctx, struct fdit_model *m)
+{
+    enum fdit_status status = FDIT_OK;
+    const size_t k = (size_t)m->options.conditions, b = (size_t)m->options.batch, d = (size_t)m->config.width;
+    const enum fdit_plan_kind scratch = FDIT_PLAN_SCRATCH;
+    if (!m->config.guidance_input)
+        return FDIT_OK;
+    TRY(own(ctx, m, FDIT_PLAN_BATCH, &m->strengths, FDIT_F32, k, "guidance scales"));
+    TRY(own(ctx, m, scratch, &m->w_pre, FDIT_F32, k * d, "guidance embedding before SiLU"));
+    TRY(own(ctx, m, scratch, &m->w_hidden, FDIT_F32, k * d, "guidance embedding after SiLU"));
+    TRY(own(ctx, m, scratch, &m->w_in, FDIT_F32, k * d, "guidance embedding before its norm"));
+    TRY(own(ctx, m, scratch, &m->w_out, FDIT_F32, k * d, "guidance embedding"));
+    TRY(own(ctx, m, scratch, &m->c_xhat, FDIT_F32, k * d, "condition without its deviation"));
+    TRY(own(ctx, m, scratch, &m->w_spread, FDIT_F32, k, "deviation of the condition"));
+    if (m->options.training) {
+        TRY(own(ctx, m, FDIT_PLAN_ACTIVATIONS, &m->w_xhat, FDIT_F32, b * d,
+                "norm of the guidance embedding"));
+        TRY(own(ctx, m, FDIT_PLAN_ACTIVATIONS, &m->w_rstd, FDIT_F32, b, "its deviations"));
+    }
 out:
     return status;
 }
@@ -263,6 +288,7 @@ static enum fdit_status plan_tensors(fdit_context *ctx, struct fdit_model *m)
         if (m->options.prior_rows)
             TRY(own(ctx, m, FDIT_PLAN_WEIGHTS, &m->prior_table, FDIT_F32, (size_t)m->options.prior_rows * d,
                     "class rows of the prior"));
+        TRY(plan_guidance(ctx, m));
         TRY(own(ctx, m, scratch, &m->silu_c, FDIT_F32, k * d, "SiLU of the condition"));
         TRY(own(ctx, m, scratch, &m->head_mod, FDIT_F32, k * 2 * d, "head modulation"));
         TRY(own(ctx, m, train ? FDIT_PLAN_ACTIVATIONS : scratch, &m->mods, FDIT_F32,
@@ -283,13 +309,15 @@ out:
     return status;
 }
 
-/* The patch embedding and the head are exact: in int8 what they lose is the picture itself. */
+/* The patch embedding and the head are exact: in int8 what they lose is the picture itself. So is the
+ * embedding of the guidance scale, which is small. */
 static void weight_desc(const struct fdit_model *m, const struct fdit_param *p, struct fdit_weight_desc *desc)
 {
     const struct fdit_end_layers *ends = &m->params.ends;
     *desc = (struct fdit_weight_desc){ .n_out = p->n_out,
                                        .n_in = p->n_in,
-                                       .exact = p == ends->patch.weight || p == ends->linear.weight,
+                                       .exact = p == ends->patch.weight || p == ends->linear.weight ||
+                                                p == ends->w0.weight || p == ends->w2.weight,
                                        .storage = m->options.storage,
                                        .need_dx = m->options.training && p->need_dx };
 }
@@ -504,6 +532,29 @@ static void add_class_map(struct shape_list *l, const struct fdit_model *m)
                                          .n_out = c->class_vectors });
 }
 
+/* The embedding of the guidance scale. */
+static void add_guidance(struct shape_list *l, const struct fdit_model *m)
+{
+    static const enum fdit_op linears[] = { FDIT_OP_LINEAR, FDIT_OP_LINEAR_DX, FDIT_OP_LINEAR_DW };
+    static const enum fdit_op rows[] = { FDIT_OP_NORM, FDIT_OP_NORM_BACKWARD, FDIT_OP_COLUMN_SUM };
+    static const enum fdit_op gates[] = { FDIT_OP_GATE, FDIT_OP_GATE_BACKWARD };
+    const int k = m->options.conditions, d = m->config.width, widths[] = { 1, d };
+    if (!m->config.guidance_input)
+        return;
+    for (int i = 0; i < 2; i++)
+        for (int j = 0; j < 3; j++)
+            add_shape(l, (struct fdit_op_shape){ .op = linears[j],
+                                                 .samples = k,
+                                                 .tokens = 1,
+                                                 .n_in = widths[i],
+                                                 .n_out = d,
+                                                 .plain = m->options.training });
+    for (int i = 0; i < 3; i++)
+        add_shape(l, (struct fdit_op_shape){ .op = rows[i], .samples = k, .tokens = 1, .n_out = d });
+    for (int i = 0; i < 2; i++)
+        add_shape(l, (struct fdit_op_shape){ .op = gates[i], .samples = k, .tokens = d, .n_out = 1 });
+}
+
 /* The largest workspace of all ops that forward and backward will call. */
 static enum fdit_status workspace(fdit_context *ctx, struct fdit_model *m, size_t *bytes)
 {
@@ -514,6 +565,7 @@ static enum fdit_status workspace(fdit_context *ctx, struct fdit_model *m, size_
     add_adapters(&l, m);
     add_blocks_ops(&l, m);
     add_class_map(&l, m);
+    add_guidance(&l, m);
     add_shape(&l,
               (struct fdit_op_shape){ .op = FDIT_OP_ACTIVATION, .samples = k, .n = (size_t)k * (size_t)d });
     add_shape(
@@ -704,4 +756,14 @@ void fdit_model_write_times(struct fdit_model *m, int samples, const double *t)
     for (int b = 0; b < samples; b++)
         fdit_time_features(t[b], m->times + (size_t)b * FDIT_TIME_FEATURES);
     fdit_write(m->dev, m->t_features, m->times, (size_t)samples * FDIT_TIME_FEATURES);
+}
+
+void fdit_model_write_strengths(struct fdit_model *m, int samples, const float *w_less_1)
+{
+    if (!m->config.guidance_input)
+        return;
+    if (w_less_1)
+        fdit_write(m->dev, m->strengths, w_less_1, (size_t)samples);
+    else
+        fdit_fill(m->dev, m->strengths, (size_t)samples, 0);
 }

@@ -78,7 +78,7 @@ struct fdit_block_saved {
     struct fdit_tensor qk_xhat, qk_rstd; /* [M, 2 D], [M, 2 H] with config.qk_norm */
 };
 
-enum { FDIT_MODEL_TENSORS = 35 }; /* at the most, with a buffer of their own */
+enum { FDIT_MODEL_TENSORS = 44 }; /* at the most, with a buffer of their own */
 
 struct fdit_model {
     fdit_device *dev;
@@ -128,10 +128,16 @@ struct fdit_model {
     struct fdit_tensor head_mod;        /* [K, 2 D] */
     struct fdit_tensor tokens_out;      /* [M, p p O], O: fdit_config_out_channels */
     struct fdit_tensor pooled, dpooled; /* classifier: [B, D] */
-    struct fdit_tensor class_vectors;   /* config.class_vectors, d: [rows of the table, d] */
-    struct fdit_tensor class_in;        /* [K, d] those of the samples */
-    int frozen_rows;                    /* of the class table, from the first: they get no gradient */
-    struct fdit_tensor prior_table;     /* [options.prior_rows, D] */
+    /* config.guidance_input; no other tensor is like one of these when they are in use. */
+    struct fdit_tensor strengths;        /* [K] w - 1 */
+    struct fdit_tensor w_pre, w_hidden;  /* [K, D] before SiLU and after it */
+    struct fdit_tensor w_in, w_out;      /* [K, D] what its LayerNorm takes and gives */
+    struct fdit_tensor w_spread, c_xhat; /* [K] D times the deviation of c; [K, D] */
+    struct fdit_tensor w_xhat, w_rstd;   /* [B, D], [B]: kept for the backward pass; absent without one */
+    struct fdit_tensor class_vectors;    /* config.class_vectors, d: [rows of the table, d] */
+    struct fdit_tensor class_in;         /* [K, d] those of the samples */
+    int frozen_rows;                     /* of the class table, from the first: they get no gradient */
+    struct fdit_tensor prior_table;      /* [options.prior_rows, D] */
     bool prior; /* the pass takes rows of prior_table, and they get no gradient, nor does a map of vectors */
     struct fdit_tensor branches;       /* [kept_branches, depth, 2, M, D] */
     const struct fdit_branch_use *use; /* of the pass in progress; NULL: computed, and not kept */
@@ -185,6 +191,10 @@ struct fdit_tensor fdit_param_grad(const struct fdit_model *model, const struct 
 
 /* Puts the 256 time features of each sample's step t[b] on the device. */
 void fdit_model_write_times(struct fdit_model *model, int samples, const double *t);
+
+/* With config.guidance_input: the guidance scale of each sample less 1 (NULL: all 0, no guidance), to be
+ * given before each fdit_forward or fdit_condition. Nothing without. */
+void fdit_model_write_strengths(struct fdit_model *model, int samples, const float *w_less_1);
 
 /* model->output [B, O, S, S] (or [B, K]) from model->input, model->t_features and model->index. Keeps the
  * activations when the model is for training. */

@@ -6,6 +6,8 @@
 
 #include "model/model.h"
 
+#include <math.h>
+
 /* The modulation vectors inside a row of `mod`, in the order of the adaLN output; the final layer has the
  * first two. */
 enum { SHIFT1, SCALE1, GATE1, SHIFT2, SCALE2, GATE2 };
@@ -79,6 +81,22 @@ struct fdit_tensor fdit_attention_input(struct fdit_model *m, const struct fdit_
 /* model->low = A x of the layer's adapter, model->low_scaled = s A x; the second alone, from model->low. */
 void fdit_low_rank_inner(struct fdit_model *m, const struct fdit_layer *l, struct fdit_tensor x, int samples);
 void fdit_low_rank_scale(struct fdit_model *m, const struct fdit_layer *l, int samples);
+
+/* Embedding of the guidance scale w (DogFit, arXiv 2508.05685): what is added to c, the sum of the
+ * embeddings of time and class, is
+ *     0.5 std(c) LN(W2 SiLU(W1 (w - 1) + b1) + b2)
+ * with the deviation over D with divisor D - 1, a constant for gradients, and a LayerNorm of eps 1e-5. The
+ * op norm has 1e-6: LN of e with the one is LN of e times the root of their quotient with the other. The
+ * deviation is c times its own normalised values, added up, over D; c is magnified for it, so that the
+ * norm's eps does not tell. */
+#define FDIT_GUIDANCE_SHRINK 0.316227766016837933f /* sqrt(1e-6 / 1e-5) */
+enum { FDIT_GUIDANCE_MAGNIFY = 4096 };
+/* What the sum for the deviation is multiplied with. */
+static inline float fdit_guidance_factor(const struct fdit_model *m)
+{
+    const double d = m->config.width;
+    return (float)(0.5 * sqrt(d / (d - 1)) / d);
+}
 
 /* One block, model->x into model->x. */
 void fdit_block_forward(struct fdit_model *m, const struct fdit_block_site *b, int samples);

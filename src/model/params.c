@@ -137,6 +137,8 @@ out:
 
 bool fdit_mask_trains(const struct fdit_mask *mask, const char *param)
 {
+    if (mask && mask->n_rules && fdit_param_of_guidance(param))
+        return true;
     for (int i = 0; mask && i < mask->n_rules; i++)
         if (strstr(param, mask->rules[i].has) &&
             !(mask->rules[i].lacks && strstr(param, mask->rules[i].lacks)))
@@ -300,6 +302,11 @@ static void add_all(struct builder *b, const struct fdit_model_config *c)
         linear(b, &e->t2, 1, "t_embedder.mlp.2", d, d);
         if (c->class_vectors)
             first_linear(b, &e->class_map, 1, "y_embedder.class_map", (int[4]){ d, c->class_vectors });
+        if (c->guidance_input) {
+            first_linear(b, &e->w0, 1, "w_embed.mlp.0", (int[4]){ d, 1 });
+            linear(b, &e->w2, 1, "w_embed.mlp.2", d, d);
+            norm(b, &e->w_norm, 1, "w_embed.norm", d);
+        }
         b->group = fdit_group_table(c);
         add(b, &e->table, FDIT_PARAM_TABLE, false, (int[4]){ c->table_rows, d }, "y_embedder.embedding_table",
             ".weight");
@@ -415,6 +422,12 @@ bool fdit_param_of_class_map(const char *name)
 {
     static const char map[] = "y_embedder.class_map.";
     return !strncmp(name, map, sizeof map - 1);
+}
+
+bool fdit_param_of_guidance(const char *name)
+{
+    static const char embedding[] = "w_embed.";
+    return !strncmp(name, embedding, sizeof embedding - 1);
 }
 
 struct fdit_param *fdit_params_find(const struct fdit_params *params, const char *name)

@@ -111,8 +111,9 @@ struct fdit_block_layers {
 };
 struct fdit_end_layers {
     FDIT_END_ROLES(FDIT_ROLE_FIELD)
-    struct fdit_param *pos, *table; /* table: NULL in a classifier */
-    struct fdit_layer class_map;    /* [D, config.class_vectors] and [D]; empty without them */
+    struct fdit_param *pos, *table;   /* table: NULL in a classifier */
+    struct fdit_layer class_map;      /* [D, config.class_vectors] and [D]; empty without them */
+    struct fdit_layer w0, w2, w_norm; /* [D, 1], [D, D] and [D]; empty without config.guidance_input */
 };
 #undef FDIT_ROLE_FIELD
 
@@ -158,6 +159,9 @@ enum fdit_status fdit_params_check(fdit_context *ctx, const struct fdit_model_co
                                    const struct fdit_params *params);
 /* Weight or bias of the map of class vectors. */
 bool fdit_param_of_class_map(const char *name);
+/* What tells the network a guidance scale: trained by every mask, and in a delta that has it. */
+bool fdit_param_of_guidance(const char *name);
+#define FDIT_PARAM_GUIDANCE "w_embed.mlp.0.weight" /* one of them, by which files are told */
 /* NULL when there is none. */
 struct fdit_param *fdit_params_find(const struct fdit_params *params, const char *name);
 /* Numbers in trained parameters and in all of them, the position table included. */

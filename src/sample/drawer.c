@@ -94,17 +94,18 @@ static enum fdit_status make_plan(fdit_context *ctx, struct fdit_drawer *d, size
 {
     enum fdit_status status = FDIT_OK;
     const struct fdit_sample_options *o = &d->options;
-    struct fdit_generator_options how = fdit_sample_way(o, d->source.guide.kind != FDIT_GUIDE_NONE);
+    struct fdit_generator_options how = fdit_sample_way(o, &d->source);
     char sampler[40], guide[64] = "";
     how.on_step = on_step;
     how.user = d;
     fdit_painter_limit(d->painter, memory);
     TRY(fdit_painter_plan(ctx, d->painter, &how, d->request.n));
     fdit_sampler_format(&o->sampler, sampler);
-    if (how.guided)
+    const bool guided = how.guided || how.told;
+    if (guided)
         snprintf(guide, sizeof guide, ", w = %g", o->guidance.w);
     snprintf(d->how, sizeof d->how, "%s in %d steps, %s%.100s%s%s", sampler, fdit_painter_steps(d->painter),
-             how.guided ? "guide " : "", how.guided ? d->source.guide.text : "no guide", guide,
+             guided ? "guide " : "", guided ? d->source.guide.text : "no guide", guide,
              o->clip_x0 > 0 ? ", x0 clipped" : "");
     d->bytes = (size_t)fdit_painter_size(d->painter) * (size_t)fdit_painter_size(d->painter) *
                (size_t)fdit_painter_channels(d->painter);
@@ -184,7 +185,7 @@ enum fdit_status fdit_drawer_open(fdit_context *ctx, const struct fdit_devices *
              "%s works on latents (%d channels), which cannot be measured; give the autoencoder that decodes "
              "them, --vae FILE",
              o->base, d->source.files.config.channels);
-    TRY(fdit_sample_settle(ctx, o, d->source.files.config.objective, !fdit_painter_vae(d->painter)));
+    TRY(fdit_sample_settle(ctx, o, &d->source, !fdit_painter_vae(d->painter)));
     TRY(make_plan(ctx, d, o->memory));
     d->drawing = (struct fdit_drawing){ .self = d,
                                         .name = o->delta ? o->delta : o->base,

@@ -22,6 +22,7 @@ struct fdit_generator {
     int32_t *rows;                /* [2 batch] */
     double *times;                /* [conditions of model or guide] */
     int32_t *all_rows;            /* likewise */
+    float *strengths;             /* likewise, w - 1 */
     struct fdit_reuse reuse;      /* of the run in progress */
     struct fdit_branch_use use;   /* of its step */
     bool was_guided;              /* the step before */
@@ -142,6 +143,7 @@ enum fdit_status fdit_generator_new(fdit_context *ctx, struct fdit_model *model,
     size_t conditions = (size_t)(own > other ? own : other);
     TRY(fdit_alloc(ctx, conditions, sizeof *g->times, &g->times));
     TRY(fdit_alloc(ctx, conditions, sizeof(int32_t), &g->all_rows));
+    TRY(fdit_alloc(ctx, conditions, sizeof(float), &g->strengths));
     g->x = (struct fdit_tensor){ NULL, 0, FDIT_F32 };
     g->z = fdit_at(g->x, padded);
     g->old = fdit_at(g->z, padded);
@@ -174,6 +176,7 @@ void fdit_generator_free(struct fdit_generator *g)
     fdit_free(g->rows);
     fdit_free(g->times);
     fdit_free(g->all_rows);
+    fdit_free(g->strengths);
     fdit_free(g);
 }
 
@@ -201,6 +204,15 @@ static void write_noise(struct fdit_generator *g, const struct fdit_noise *noise
     fdit_write(g->model->dev, to, g->host, (size_t)n * g->picture);
 }
 
+/* What the network is told of the scale at pass i, less 1. */
+static float told(const struct fdit_generator *g, int i)
+{
+    const struct fdit_guidance *guidance = &g->options.guidance;
+    return g->options.told && fdit_guidance_active(guidance, g->sampler->coef[i].at)
+               ? (float)(guidance->w - 1)
+               : 0;
+}
+
 /* The network's output for step k of n samples with the class rows `rows`; model->input is there. `room` >= n
  * samples have a condition in each step, and the model gets those of as many steps as it can hold at once. */
 static void run_network(struct fdit_generator *g, struct fdit_model *m, const int32_t *rows, int n, int room,
@@ -214,10 +226,12 @@ static void run_network(struct fdit_generator *g, struct fdit_model *m, const in
         for (int i = first; i < first + ahead && i < g->sampler->steps; i++)
             for (int j = 0; j < room; j++) {
                 g->times[count] = g->sampler->coef[i].t;
+                g->strengths[count] = told(g, i);
                 g->all_rows[count++] = rows[j];
             }
         fdit_model_write_times(m, count, g->times);
         fdit_write(m->dev, m->index, g->all_rows, (size_t)count);
+        fdit_model_write_strengths(m, count, g->strengths);
         fdit_condition(m, count);
     }
     fdit_forward_branches(m, n, (k - first) * room, fdit_generator_branches(&g->options) ? &g->use : NULL);

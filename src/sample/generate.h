@@ -22,6 +22,7 @@ struct fdit_generator_options {
     int steps;                     /* 0: the sampler's default */
     struct fdit_guidance guidance; /* w = 1: no guide is asked */
     bool guided;                   /* false: the class alone */
+    bool told; /* without a guide: the network is told w, which is its input (config.guidance_input) */
     bool clip_x0;
     bool scored; /* keep fdit_generator_scores; needs a guide */
     int batch;   /* the most pictures of one run */

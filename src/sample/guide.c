@@ -28,6 +28,7 @@ struct trained {
     int32_t *ranks; /* to these ranks' groups */
     size_t n_ranks;
     double learnt; /* guidance that one pass draws; 0: none */
+    double from;   /* the network is told its scale, from here to `learnt`; 0: it is not */
     int32_t usual; /* the rank that guides unless another is named, -1: none */
 };
 
@@ -47,6 +48,7 @@ static enum fdit_status read_trained(fdit_context *ctx, const struct fdit_sample
     const json_t *share = json_object_get(root, "drop-prob");
     t->known = drop != NULL;
     t->learnt = json_number_value(json_object_get(root, "learn-guidance"));
+    t->from = json_number_value(json_object_get(root, "learn-from"));
     if (!t->known || (json_is_number(share) && !(json_number_value(share) > 0)))
         goto out;
     t->empty = !strcmp(drop, "empty");
@@ -224,19 +226,46 @@ out:
     return status;
 }
 
+double fdit_guide_nearest(const struct fdit_guide *g, double w)
+{
+    return w == 1 ? 1 : fmin(fmax(w, g->from), g->to);
+}
+
+/* The scale that the network is told, in one pass. */
+static enum fdit_status guide_by_input(fdit_context *ctx, const struct trained *t,
+                                       const struct fdit_sample_source *s, struct fdit_guide *g)
+{
+    enum fdit_status status = FDIT_OK;
+    if (!s->files.config.guidance_input)
+        FAIL(
+            ctx, FDIT_ERROR_ARGUMENT,
+            "--guide input: %s was trained without a guidance scale as an input ('train --learn-from'); give "
+            "another guide",
+            fdit_checkpoint_path(s->files.list[0]));
+    g->input = true;
+    g->from = t->from > 0 ? t->from : 1; /* a file that was converted may not say it */
+    g->to = t->from > 0 ? t->learnt : FDIT_SAMPLE_MOST_GUIDANCE;
+    TRY(fdit_strdup(ctx, "input", &g->text));
+out:
+    return status;
+}
+
 /* Without --guide: what training prepared. */
 static enum fdit_status usual_guide(fdit_context *ctx, const struct fdit_sample_options *o,
                                     const struct trained *t, const struct fdit_sample_source *s,
                                     struct fdit_guide *g)
 {
     enum fdit_status status = FDIT_OK;
+    if (s->files.config.guidance_input)
+        return guide_by_input(ctx, t, s, g);
     if (t->learnt > 0) {
         if (!isnan(o->guidance.w) && o->guidance.w != 1)
-            FAIL(
-                ctx, FDIT_ERROR_ARGUMENT,
-                "--guidance %g: %s has learnt guidance of %g and draws with it in one pass; leave the option "
-                "out, or name a --guide to add another to it",
-                o->guidance.w, fdit_checkpoint_path(s->delta ? s->delta : s->base), t->learnt);
+            FAIL(ctx, FDIT_ERROR_ARGUMENT,
+                 "--guidance %g: %s has learnt guidance of %g and draws with it in one pass (a scale is an "
+                 "input "
+                 "only after 'train --learn-from'); leave the option out, or name a --guide to add another "
+                 "to it",
+                 o->guidance.w, fdit_checkpoint_path(s->delta ? s->delta : s->base), t->learnt);
         TRY(fdit_strdup(ctx, "none", &g->text));
         return FDIT_OK;
     }
@@ -286,12 +315,14 @@ enum fdit_status fdit_guide_choose(fdit_context *ctx, const struct fdit_sample_o
             FAIL(ctx, FDIT_ERROR_ARGUMENT, "--guide random: there is no other class; use --guide none");
         g->kind = FDIT_GUIDE_RANDOM;
         TRY(fdit_strdup(ctx, name, &g->text));
+    } else if (!strcmp(name, "input")) {
+        TRY(guide_by_input(ctx, &t, s, g));
     } else if (!strcmp(name, "none")) {
         TRY(fdit_strdup(ctx, name, &g->text));
     } else {
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "--guide %s is not known; use superclass, superclass:RANK, empty, random, base, "
-             "delta:FILE or none",
+             "delta:FILE, input or none",
              name);
     }
 out:

@@ -23,6 +23,9 @@ struct fdit_guide {
     int32_t *rows;                  /* FDIT_GUIDE_DELTA: [classes] rows of its table */
     struct fdit_weight_files files; /* n = 0: the guide is the sampled model itself */
     char *text;                     /* as --guide takes it, for messages and files: no path */
+    /* With FDIT_GUIDE_NONE: the network is told the guidance scale, which was trained from `from` to `to`. */
+    bool input;
+    double from, to;
 };
 
 struct fdit_sample_source;
@@ -35,6 +38,8 @@ enum fdit_status fdit_guide_choose(fdit_context *ctx, const struct fdit_sample_o
                                    const struct fdit_sample_source *source, char **fingerprint,
                                    struct fdit_guide *out);
 void fdit_guide_fini(struct fdit_guide *guide);
+/* A guidance scale that a guide which is an input was trained for: w, or the nearest one; 1 is none. */
+double fdit_guide_nearest(const struct fdit_guide *guide, double w);
 
 /* Rows and random stream of a picture of class `id`. A random guide depends on class and seed alone. */
 struct fdit_picture_spec fdit_guide_picture(const struct fdit_guide *guide,

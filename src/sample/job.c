@@ -63,7 +63,7 @@ static enum fdit_status make_plan(fdit_context *ctx, struct job *j)
 {
     enum fdit_status status = FDIT_OK;
     const struct fdit_sample_options *o = j->o;
-    struct fdit_generator_options how = fdit_sample_way(o, j->source.guide.kind != FDIT_GUIDE_NONE);
+    struct fdit_generator_options how = fdit_sample_way(o, &j->source);
     how.on_step = on_step;
     how.user = j;
     TRY(fdit_painter_plan(ctx, j->painter, &how, j->request.n ? j->request.n : 1));
@@ -143,8 +143,8 @@ static enum fdit_status settle(fdit_context *ctx, struct job *j)
         fdit_log(ctx, FDIT_LOG_WARNING, "%s was begun without --clip-x0 and goes on so", o->out);
     }
     j->summary->settled = pixels && (isnan(o->guidance.w) || o->clip_x0 < 0);
-    TRY(fdit_sample_settle(ctx, o, j->source.files.config.objective, pixels));
-    if (j->source.guide.kind == FDIT_GUIDE_NONE)
+    TRY(fdit_sample_settle(ctx, o, &j->source, pixels));
+    if (j->source.guide.kind == FDIT_GUIDE_NONE && !j->source.guide.input)
         j->summary->w = 1;
     else
         j->summary->w = o->guidance.w;
@@ -469,19 +469,20 @@ static enum fdit_status write_sheet(fdit_context *ctx, struct job *j)
     char sampler[40], *model = NULL, *title = NULL;
     fdit_sampler_format(&j->o->sampler, sampler);
     TRY(fdit_config_name(ctx, &j->source.files.config, &model));
-    TRY(fdit_contact_sheet_title(
-        ctx,
-        &(struct fdit_contact_sheet_title){
-            .base = j->o->base,
-            .delta = j->o->delta,
-            .model = model,
-            .sampler = sampler,
-            .guide = j->source.guide.kind == FDIT_GUIDE_NONE ? NULL : j->source.guide.text,
-            .precision = fdit_dtype_name(j->o->precision),
-            .steps = j->summary->steps,
-            .w = j->o->guidance.w,
-            .clip_x0 = j->o->clip_x0 > 0 },
-        &title));
+    TRY(fdit_contact_sheet_title(ctx,
+                                 &(struct fdit_contact_sheet_title){
+                                     .base = j->o->base,
+                                     .delta = j->o->delta,
+                                     .model = model,
+                                     .sampler = sampler,
+                                     .guide = j->summary->w == 1 && j->source.guide.kind == FDIT_GUIDE_NONE
+                                                  ? NULL
+                                                  : j->source.guide.text,
+                                     .precision = fdit_dtype_name(j->o->precision),
+                                     .steps = j->summary->steps,
+                                     .w = j->o->guidance.w,
+                                     .clip_x0 = j->o->clip_x0 > 0 },
+                                 &title));
     TRY(fdit_contact_sheet_write(ctx, j->sheet, title, j->o->grid));
 out:
     fdit_free(model);

@@ -4,6 +4,7 @@
 #include "core/file.h"
 #include "core/mem.h"
 #include "core/target.h"
+#include "sample/source.h"
 
 #include <inttypes.h>
 #include <limits.h>
@@ -202,7 +203,9 @@ const struct fdit_option fdit_sample_option_table[] = {
     FDIT_HEADING("Sampling"),
     { ROW(TEXT, "guide", "GUIDE", guide), PICTURE, .note = ": as trained",
       .offers = "superclass|superclass:RANK|empty|random|base|delta:|none",
-      .help = "what guides: superclass, superclass:RANK, empty, random, base, delta:FILE or none" },
+      .help =
+          "what guides: superclass, superclass:RANK, empty, random, base, delta:FILE, input (the network is "
+          "told the scale, if trained so) or none" },
     { ROW(REAL, "guidance", "W", guidance.w), PICTURE, .kept = has_guide,
       .note = ": 2 for models of pixels, 4 on latents", .help = "guidance scale; 1: no guidance" },
     { ROW(INT, "guidance-channels", "3|all", guidance.channels), PICTURE, .kept = has_guide,
@@ -273,24 +276,34 @@ struct fdit_sample_options fdit_sample_defaults(void)
 }
 
 enum fdit_status fdit_sample_settle(fdit_context *ctx, struct fdit_sample_options *o,
-                                    enum fdit_objective_id objective, bool pixels)
+                                    const struct fdit_sample_source *source, bool pixels)
 {
+    const enum fdit_objective_id objective = source->files.config.objective;
+    const struct fdit_guide *guide = &source->guide;
     if (!o->sampler_asked && o->sampler.kind == FDIT_SAMPLER_DDPM)
         o->sampler.kind = fdit_sampler_usual(objective, FDIT_SAMPLER_DDPM);
     if (isnan(o->guidance.w))
-        o->guidance.w = pixels ? 2 : 4;
+        o->guidance.w = guide->input ? fdit_guide_nearest(guide, pixels ? 2 : 4) : pixels ? 2 : 4;
+    if (guide->input && o->guidance.w != fdit_guide_nearest(guide, o->guidance.w))
+        return fdit_fail(
+            ctx, FDIT_ERROR_ARGUMENT,
+            "--guidance %g: %s takes it as an input and was trained with %g to %g; give one of these, "
+            "1 for none, or name a --guide",
+            o->guidance.w, fdit_checkpoint_path(source->files.list[0]), guide->from, guide->to);
     if (o->clip_x0 < 0)
         o->clip_x0 = pixels && fdit_sampler_clamps(o->sampler.kind);
     return fdit_guidance_settle(ctx, &o->guidance, objective);
 }
 
-struct fdit_generator_options fdit_sample_way(const struct fdit_sample_options *o, bool guided)
+struct fdit_generator_options fdit_sample_way(const struct fdit_sample_options *o,
+                                              const struct fdit_sample_source *source)
 {
     return (struct fdit_generator_options){ .sampler = o->sampler,
                                             .steps = o->steps,
                                             .guidance = o->guidance,
                                             .reuse = o->reuse,
-                                            .guided = guided,
+                                            .guided = source->guide.kind != FDIT_GUIDE_NONE,
+                                            .told = source->guide.input,
                                             .clip_x0 = o->clip_x0 > 0,
                                             .scored = o->candidates > 1,
                                             .batch = o->batch,

@@ -40,7 +40,7 @@ struct fdit_sample_options {
     int shard, shards;     /* pictures shard, shard + shards, ... of the list */
     /* how */
     struct fdit_guidance guidance; /* w NAN: by the model, see fdit_sample_settle */
-    /* superclass[:RANK], empty, random, base, delta:FILE, none; NULL: what was trained */
+    /* superclass[:RANK], empty, random, base, delta:FILE, input, none; NULL: what was trained */
     const char *guide;
     struct fdit_sampler_spec sampler;
     bool sampler_asked;              /* false: ddpm is what a model of ddpm gets */
@@ -69,15 +69,19 @@ extern const struct fdit_option fdit_sample_option_table[];
 /* The defaults of `finediffusion sample`. */
 struct fdit_sample_options fdit_sample_defaults(void);
 
-/* A sampler, guidance and clip_x0 that were left to the model: ddpm, or euler for flow matching; a model that
- * draws pixels gets 2 and on, since with 4 its numbers leave the range of pixels in many pictures; one on
- * latents gets 4 and off, as does heun, which cannot clamp. FDIT_ERROR_ARGUMENT for a guidance interval that
- * has no times of the objective. */
+struct fdit_sample_source;
+
+/* A sampler, guidance and clip_x0 that were left to the model: ddpm, or euler for flow matching; a model
+ * that draws pixels gets 2 and on, since with 4 its numbers leave the range of pixels in many pictures; one
+ * on latents gets 4 and off, as does heun, which cannot clamp. A scale that the network is told keeps to
+ * those it was trained with. FDIT_ERROR_ARGUMENT for a guidance interval that has no times of the objective,
+ * and for a scale that was not trained. */
 enum fdit_status fdit_sample_settle(fdit_context *ctx, struct fdit_sample_options *o,
-                                    enum fdit_objective_id objective, bool pixels);
+                                    const struct fdit_sample_source *source, bool pixels);
 
 /* How a generator draws by these options, settled; its hook and `user` are the caller's. */
-struct fdit_generator_options fdit_sample_way(const struct fdit_sample_options *o, bool guided);
+struct fdit_generator_options fdit_sample_way(const struct fdit_sample_options *o,
+                                              const struct fdit_sample_source *source);
 
 enum { FDIT_SAMPLE_MOST_GUIDANCE = 1000, FDIT_SAMPLE_ODD_GUIDANCE = 30 };
 

@@ -95,6 +95,9 @@ enum fdit_status fdit_weight_files_join(fdit_context *ctx, struct fdit_checkpoin
         return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: has no class table", fdit_checkpoint_path(f->list[0]));
     f->config.table_rows = (int)rows;
     f->config.adapter = *fdit_checkpoint_adapter(f->list[0]);
+    f->config.guidance_input = false;
+    for (int i = 0; i < f->n; i++)
+        f->config.guidance_input |= fdit_checkpoint_has(f->list[i], FDIT_PARAM_GUIDANCE);
     return FDIT_OK;
 }
 

@@ -2,7 +2,7 @@
 #include "train/learn.h"
 
 #include "core/mem.h"
-#include "model/checkpoint.h"
+#include "core/rng.h"
 
 #include <string.h>
 
@@ -10,17 +10,22 @@ enum fdit_status fdit_learn_check(fdit_context *ctx, const struct fdit_train_opt
 {
     const bool base = o->learn_guide == FDIT_LEARN_BASE;
     if (!fdit_learn_wanted(o)) {
-        if (base || o->learn_after || o->learn_below > 0)
+        if (base || o->learn_after || o->learn_below > 0 || o->learn_from > 0)
             return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "--learn-%s is of --learn-guidance W; give that, too",
-                             base             ? "guide"
-                             : o->learn_after ? "after"
-                                              : "below");
+                             base                ? "guide"
+                             : o->learn_after    ? "after"
+                             : o->learn_from > 0 ? "from"
+                                                 : "below");
         return FDIT_OK;
     }
     if (o->learn_guidance <= 1)
         return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
                          "--learn-guidance %g does not guide; give a scale above 1, usually 1.5 to 3",
                          o->learn_guidance);
+    if (o->learn_from > 0 && (o->learn_from < 1 || o->learn_from >= o->learn_guidance))
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                         "--learn-from %g: scales go from 1 or more up to --learn-guidance %g; give less",
+                         o->learn_from, o->learn_guidance);
     if (o->classifier)
         return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
                          "--learn-guidance: a classifier draws nothing; leave it out");
@@ -32,6 +37,17 @@ enum fdit_status fdit_learn_check(fdit_context *ctx, const struct fdit_train_opt
                          "--learn-guide superclass: with --drop-prob 0 its rows are not trained; give "
                          "--drop-prob 0.1, or --learn-guide base");
     return FDIT_OK;
+}
+
+enum fdit_status fdit_learn_check_file(fdit_context *ctx, const struct fdit_train_options *o,
+                                       const char *option, const struct fdit_checkpoint *cp)
+{
+    if (fdit_learn_tells(o) || !fdit_checkpoint_has(cp, FDIT_PARAM_GUIDANCE))
+        return FDIT_OK;
+    return fdit_fail(
+        ctx, FDIT_ERROR_ARGUMENT,
+        "%s %s takes the guidance scale as an input; go on with it: --learn-guidance W --learn-from 1",
+        option, fdit_checkpoint_path(cp));
 }
 
 enum fdit_status fdit_learn_new(fdit_context *ctx, const struct fdit_train_options *o,
@@ -66,7 +82,20 @@ void fdit_learn_free(struct fdit_learn *l)
     fdit_free(l);
 }
 
-void fdit_learn_fill(struct fdit_learn *l, int64_t n, const int32_t *labels, struct fdit_micro *micro)
+/* The scale of a sample: uniform between those of the options. */
+static double scale_of(const struct fdit_train_options *o, uint64_t seed, uint64_t position)
+{
+    const struct fdit_rng rng = { .seed = seed,
+                                  .stream = (uint32_t)position,
+                                  .id = (uint32_t)(position >> 32),
+                                  .domain = FDIT_RNG_STRENGTH };
+    if (!fdit_learn_tells(o))
+        return o->learn_guidance;
+    return o->learn_from + (o->learn_guidance - o->learn_from) * fdit_rng_uniform(&rng, 0);
+}
+
+void fdit_learn_fill(struct fdit_learn *l, int64_t n, uint64_t seed, uint64_t position, const int32_t *labels,
+                     struct fdit_micro *micro)
 {
     const struct fdit_train_options *o = l->o;
     const bool base = o->learn_guide == FDIT_LEARN_BASE;
@@ -77,7 +106,8 @@ void fdit_learn_fill(struct fdit_learn *l, int64_t n, const int32_t *labels, str
         const bool dropped = micro->rows[i] != labels[i];
         const bool late =
             o->learn_below > 0 && l->objective->noise_time(l->objective, micro->t[i]) >= o->learn_below;
-        l->strength[i] = late || (dropped && !base) ? 0 : (float)(o->learn_guidance - 1);
+        const bool plain = late || (dropped && !base);
+        l->strength[i] = plain ? 0 : (float)(scale_of(o, seed, position + (uint64_t)i) - 1);
         l->classes[i] = labels[i];
         l->guides[i] = base          ? 0
                        : l->rank < 0 ? l->rule->empty_row

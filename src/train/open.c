@@ -70,6 +70,11 @@ enum fdit_status fdit_run_open_files(fdit_context *ctx, struct run *r)
         if (json)
             TRY(fdit_taxonomy_parse(ctx, json, strlen(json), o->delta, NULL, &r->known));
     }
+    if (r->base)
+        TRY(fdit_learn_check_file(ctx, o, "--base", r->base));
+    if (r->start)
+        TRY(fdit_learn_check_file(ctx, o, "--delta", r->start));
+    r->config.guidance_input = fdit_learn_tells(o);
     TRY(fdit_mask_parse(ctx, o->tune, &r->mask));
     r->config.adapter = r->mask.adapter;
     TRY(fdit_adapter_check(ctx, &r->config.adapter, r->config.width));
@@ -451,7 +456,9 @@ static enum fdit_status plan_preview(fdit_context *ctx, struct run *r)
         return FDIT_OK;
     }
     if (fdit_learn_wanted(o))
-        guide.kind = FDIT_GUIDE_NONE; /* one pass draws guided pictures */
+        guide = (struct fdit_guide){ .input = fdit_learn_tells(o),
+                                     .from = o->learn_from,
+                                     .to = o->learn_guidance };
     else if (r->guide_rank >= 0)
         guide.kind = FDIT_GUIDE_SUPERCLASS;
     else if (o->drop == FDIT_DROP_EMPTY)
@@ -755,6 +762,7 @@ static enum fdit_status hash_file(fdit_context *ctx, struct run *r, struct fdit_
     if (rows > 0 && rows <= INT32_MAX)
         files.config.table_rows = (int)rows;
     files.config.adapter = *fdit_checkpoint_adapter(file);
+    files.config.guidance_input = fdit_checkpoint_has(file, FDIT_PARAM_GUIDANCE);
     return fdit_weight_files_hash(ctx, &files, out);
 }
 

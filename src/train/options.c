@@ -197,6 +197,11 @@ static bool learns_later(const void *args)
     return ((const struct fdit_train_options *)args)->learn_after != 0;
 }
 
+static bool learns_from(const void *args)
+{
+    return ((const struct fdit_train_options *)args)->learn_from > 0;
+}
+
 static bool learns_below(const void *args)
 {
     return ((const struct fdit_train_options *)args)->learn_below > 0;
@@ -380,6 +385,11 @@ const struct fdit_option fdit_train_option_table[] = {
       .help =
           "learn the predictions of guidance of scale W (usually 1.5 to 3), so that one pass of the network "
           "draws guided pictures" },
+    { ROW(REAL, "learn-from", "W", learn_from), FDIT_RANGE(0, 100), RESULT, .kept = learns_from,
+      .note = ": one scale",
+      .help = "draw the scale of each picture from this (usually 1) to that of --learn-guidance and tell it "
+              "to the "
+              "network: one pass then draws with any --guidance between them" },
     { ROW(CHOICE, "learn-guide", "superclass|base", learn_guide), RESULT, .kept = learns_from_base,
       .usual = "superclass",
       .help =

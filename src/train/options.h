@@ -71,6 +71,7 @@ struct fdit_train_options {
     enum fdit_label_drop drop;
     double drop_prob;
     double learn_guidance; /* 0: none */
+    double learn_from;     /* 0: that one scale; else scales from here on, told to the network */
     enum fdit_learn_guide learn_guide;
     int64_t learn_after; /* steps of the plain target, besides the first */
     double learn_below;  /* noise time, 0: at all */

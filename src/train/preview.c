@@ -56,10 +56,13 @@ enum fdit_status fdit_preview_new(fdit_context *ctx, struct fdit_model *model, s
                                               .steps = STEPS,
                                               .guidance = FDIT_GUIDANCE_DEFAULT,
                                               .guided = guided,
+                                              .told = guide->input,
                                               .clip_x0 = !vae,
                                               .batch = p->batch };
+    if (guide->input) /* --preview-guidance where it was trained, else the nearest that was */
+        guidance = fdit_guide_nearest(guide, guidance);
     options.guidance.w = guidance;
-    p->guided = guided && guidance != 1;
+    p->guided = (guided || guide->input) && guidance != 1;
     p->guidance = guidance;
     TRY(fdit_painter_over(ctx, model, vae, &options, &p->painter));
     TRY(fdit_alloc(ctx, (size_t)p->batch * fdit_painter_item(p->painter), sizeof(float), &p->x));

@@ -129,7 +129,7 @@ static enum fdit_status micro_batch(fdit_context *ctx, struct run *r, const stru
                                 .weight = &o->loss_weight,
                                 .prior = s->prior };
     if (s->learn)
-        fdit_learn_fill(s->learn, r->at.step + 1, b.labels, &micro);
+        fdit_learn_fill(s->learn, r->at.step + 1, s->seed, b.position, b.labels, &micro);
     TRY(fdit_replicas_micro(ctx, r->replicas, &micro));
     *position = b.next;
 out:

@@ -138,12 +138,15 @@ void fdit_step_bind(struct fdit_step *s)
         small[i]->buffer = s->small;
 }
 
-/* Output of the network with these values and rows for the x_t in model->input. */
-static void pass(struct fdit_model *m, enum fdit_values values, const int32_t *rows, int n)
+/* Output of the network with these values, rows and guidance scales (NULL: none) for the x_t in
+ * model->input. */
+static void pass(struct fdit_model *m, enum fdit_values values, const int32_t *rows, const float *strengths,
+                 int n)
 {
     const enum fdit_values were = m->values;
     m->values = values;
     fdit_write(m->dev, m->index, rows, (size_t)n);
+    fdit_model_write_strengths(m, n, strengths);
     fdit_forward(m, n);
     m->values = were;
 }
@@ -154,9 +157,9 @@ static void make_target(struct fdit_step *s, const struct fdit_micro *in, size_t
 {
     struct fdit_model *m = s->model;
     const size_t b = (size_t)in->samples, out = (size_t)fdit_config_outputs(&m->config) * picture;
-    pass(m, FDIT_VALUES_EMA, in->class_rows, in->samples);
+    pass(m, FDIT_VALUES_EMA, in->class_rows, NULL, in->samples);
     fdit_copy(m->dev, s->average, m->output, b * out);
-    pass(m, in->guide, in->guide_rows, in->samples);
+    pass(m, in->guide, in->guide_rows, NULL, in->samples);
     for (size_t i = 0; i < b; i++) {
         s->host_coef[2 * i] = 1;
         s->host_coef[2 * i + 1] = -1;
@@ -231,7 +234,7 @@ static void forward_and_loss(struct fdit_step *s, const struct fdit_micro *in, b
                                    in->weight ? in->weight : &uniform, s->host_coef + FDIT_LOSS_COEFS * i);
     fdit_write(m->dev, s->loss_coef, s->host_coef, FDIT_LOSS_COEFS * b);
     m->prior = in->prior;
-    pass(m, m->values, in->rows, in->samples);
+    pass(m, m->values, in->rows, in->strength, in->samples);
     s->samples[in->index] = (struct micro_kind){ in->samples, in->prior };
     const struct fdit_objective_batch batch = {
         .samples = in->samples,

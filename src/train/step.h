@@ -48,7 +48,7 @@ struct fdit_micro {
     bool prior; /* of prior preservation: rows are those of the model's prior table, and its losses are told
                  * apart */
     /* After fdit_step_learn_guidance; strength NULL: the plain target. */
-    const float *strength;     /* [samples] w - 1, or 0 */
+    const float *strength;     /* [samples] w - 1, or 0; a model with a guidance input is told it */
     const int32_t *class_rows; /* [samples] what E sees */
     const int32_t *guide_rows; /* [samples] what G sees */
     enum fdit_values guide;    /* whose values G has */
