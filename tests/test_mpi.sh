@@ -14,6 +14,7 @@ if "$program" --version | grep -q 'one (built without MPI)'; then
     equal "what other ranks say" "$(cat stderr)" ""
     program=${FDIT_PROGRAM%finediffusion}tests/finediffusion-mpi
 fi
+faults=${FDIT_PROGRAM%finediffusion}tests/faults/calls.so
 . "$source/tests/ranks.sh"
 sample="sample --base $base --classes A,B --per-class 3 --sampler ddim:0 --steps 3 --quiet"
 good $sample --out drawn
@@ -153,6 +154,15 @@ checks=$((checks + 1))
 together 3 $run --steps 4 --data nowhere --out lacking && fail "data that is not there"
 equal "lines that say so" "$(grep -c 'finediffusion: train: ' message)" 1
 says message 'finediffusion: train: nowhere: no such file'
+if [ -s "$faults" ]; then # memory that one has no more of while it sets itself up
+    checks=$((checks + 1))
+    timeout 300 mpirun $more -n 1 "$program" $run --steps 4 --out lacking : \
+        -n 1 env LD_PRELOAD="$faults" FDIT_FAULT_OWN=1 FDIT_FAULT=malloc:500 "$program" $run --steps 4 --out lacking 2>message &&
+        fail "memory that is not there on one"
+    equal "lines that say so" "$(grep -c 'finediffusion: train: ' message)" 1
+    says message 'finediffusion: train: rank 1 (.*): .*out of memory'
+    [ ! -e lacking/log.jsonl ] || fail "steps without the memory of one"
+fi
 checks=$((checks + 1))
 together 3 $run --steps 4 --lr 77 --out lacking && fail "a rate of 77"
 equal "lines that say so" "$(grep -c 'finediffusion: train: ' message)" 1

@@ -47,6 +47,14 @@ chmod +x rsh
 
 . "$source/tests/ranks.sh"
 good $run --shards --accumulate 12 --steps 4 --checkpoint-every 2 --out alone --quiet
+# More allocations than a rank makes before its first steps. Only reading pictures makes some later, and only of those that
+# are not kept.
+some=0
+if [ -s "$here/faults/calls.so" ]; then
+    env LD_PRELOAD="$here/faults/calls.so" FDIT_FAULT_OWN=1 FDIT_FAULT=malloc:0 FDIT_FAULT_COUNT="$work/count" \
+        "$program" $run --cache-memory 0 --shards --steps 8 --out counted --quiet || fail "allocations cannot be counted"
+    some=$(cat count)
+fi
 
 # launch HOSTS PROCESSES COMMAND...: in the background, as $child; what it says in `message`
 launch() {
@@ -156,6 +164,21 @@ on_three_hosts() {
     equal "$library, a full disk: lines that say so" "$(grep -c 'No space left' message)" 1
     umount full
     rm -f ended
+
+    # NaN on one host, and memory that ends on one in the middle of a run
+    for fault in log:5000 "malloc:$some"; do
+        [ -s "$here/faults/calls.so" ] || break
+        rm -rf ended
+        echo "export LD_PRELOAD='$here/faults/calls.so' FDIT_FAULT_OWN=1 FDIT_FAULT=$fault" >at_3
+        launch "1 2 3" 3 "$mpi" $run --cache-memory 0 --steps 1000000 --checkpoint-every 2 --rank-timeout 6 --out ended
+        ends "$fault" 90
+        case $fault in
+        log:*) says message 'rank 2 (host3): step [0-9]*: the loss is not finite.*good checkpoint is ended/checkpoints/' ;;
+        *) says message 'rank 2 (host3): .*out of memory' ;;
+        esac
+        equal "$library, $fault: lines that say so" "$(grep -c 'finediffusion: train: ' message)" 1
+        rm -f at_3
+    done
 
     # late: the others wait, and the bits are the same
     echo 'sleep 4' >at_3

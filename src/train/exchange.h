@@ -47,6 +47,8 @@ struct fdit_exchange {
      * failed. */
     enum fdit_status (*ready)(fdit_context *ctx, struct fdit_exchange *x, enum fdit_status own,
                               const struct fdit_exchange_identity *id);
+    /* How each process has fared, at a place that all of them come to; as `ready`, which begins with it. */
+    enum fdit_status (*settle)(fdit_context *ctx, struct fdit_exchange *x, enum fdit_status own);
     /* n bytes of the process with member 0 into all. */
     enum fdit_status (*tell)(fdit_context *ctx, struct fdit_exchange *x, void *bytes, size_t n);
     /* Between two steps: who was asked to stop stops all (fdit_context_stop), and *over becomes that of the

@@ -262,6 +262,11 @@ static enum fdit_status compare(fdit_context *ctx, const struct facts *facts, in
     return FDIT_OK;
 }
 
+static enum fdit_status settle(fdit_context *ctx, struct fdit_exchange *x, enum fdit_status own)
+{
+    return fdit_ranks_settle(ctx, ((struct ranked *)x)->ranks, own);
+}
+
 static enum fdit_status ready(fdit_context *ctx, struct fdit_exchange *x, enum fdit_status own,
                               const struct fdit_exchange_identity *id)
 {
@@ -312,6 +317,7 @@ enum fdit_status fdit_exchange_ranks(fdit_context *ctx, struct fdit_ranks *ranks
                                    .share = share,
                                    .total = total,
                                    .ready = ready,
+                                   .settle = settle,
                                    .tell = tell,
                                    .agree = agree,
                                    .meet = meet,

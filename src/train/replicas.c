@@ -5,6 +5,8 @@
 #include "core/threads.h"
 #include "train/replica_rows.h"
 
+#include <math.h>
+
 /* Numbers of a report: sums of mse and vb, samples, those of the prior, norm of the gradient. */
 enum { REPORT = 7 };
 
@@ -367,6 +369,58 @@ enum fdit_status fdit_replicas_report_end(fdit_context *ctx, struct fdit_replica
     fdit_step_losses_mean(out);
 out:
     return status;
+}
+
+/* ------------------------------------------------------------------ what is not finite */
+
+enum { BAD_LOSS = 1, BAD_GRADIENT = 2 };
+
+/* Of the members' flags: who is to blame. A member alone with a loss is; one alone with a gradient, too, but
+ * that of member 0 is the sum of all. */
+static size_t first_suspect(const int32_t *flags, size_t members)
+{
+    size_t gradients = 0, first = 0;
+    for (size_t i = 0; i < members; i++)
+        if (flags[i] & BAD_LOSS)
+            return i;
+    for (size_t i = members; i-- > 1;)
+        if (flags[i] & BAD_GRADIENT) {
+            gradients++;
+            first = i;
+        }
+    return gradients + 1 < members ? first : 0;
+}
+
+enum fdit_status fdit_replicas_suspect(fdit_context *ctx, struct fdit_replicas *r, struct fdit_step **step)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_exchange *x = r->exchange;
+    int32_t *own = NULL, *all = NULL;
+    *step = r->steps[0];
+    if (!x || !x->meet)
+        return FDIT_OK;
+    TRY(fdit_alloc(ctx, (size_t)r->n, sizeof *own, &own));
+    TRY(fdit_alloc(ctx, (size_t)x->members, sizeof *all, &all));
+    for (int i = 0; i < r->n; i++) {
+        const struct fdit_step_losses *l = &r->losses[i];
+        struct fdit_step_bad bad = { .finite = true };
+        if (!updates(r, i))
+            TRY(fdit_step_find_bad(ctx, r->steps[i], &bad));
+        own[i] = isfinite(l->mse_sum + l->vb_sum + l->prior_mse_sum + l->prior_vb_sum) ? 0 : BAD_LOSS;
+        own[i] |= bad.finite ? 0 : BAD_GRADIENT;
+    }
+    TRY(x->meet(ctx, x, own, 1, all));
+    const int member = (int)first_suspect(all, (size_t)x->members) - x->first;
+    *step = member >= 0 && member < r->n ? r->steps[member] : NULL;
+out:
+    fdit_free(own);
+    fdit_free(all);
+    return status;
+}
+
+enum fdit_status fdit_replicas_settle(fdit_context *ctx, struct fdit_replicas *r, enum fdit_status own)
+{
+    return r->exchange && r->exchange->settle ? r->exchange->settle(ctx, r->exchange, own) : own;
 }
 
 /* ------------------------------------------------------------------ other processes */

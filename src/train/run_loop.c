@@ -9,13 +9,14 @@
 #include <inttypes.h>
 #include <math.h>
 
-/* Names what is not finite in the step of the report, and says what to do. */
-static enum fdit_status fail_not_finite(fdit_context *ctx, struct run *r, bool loss_is)
+/* Names what is not finite in the step of the report, on this device, and says what to do. */
+static enum fdit_status tell_not_finite(fdit_context *ctx, struct run *r, struct fdit_step *step,
+                                        bool loss_is)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_step_bad bad;
     char *what = NULL, *newest = NULL;
-    TRY(fdit_step_find_bad(ctx, r->step, &bad));
+    TRY(fdit_step_find_bad(ctx, step, &bad));
     TRY(fdit_state_newest(ctx, r->o->out, &newest));
     r->output.kept = true; /* its log shows how it went */
     if (loss_is && bad.finite)
@@ -33,6 +34,18 @@ static enum fdit_status fail_not_finite(fdit_context *ctx, struct run *r, bool l
 out:
     fdit_free(what);
     fdit_free(newest);
+    return status;
+}
+
+/* It is one process's to tell: that whose numbers they are. */
+static enum fdit_status fail_not_finite(fdit_context *ctx, struct run *r, bool loss_is)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_step *step;
+    TRY(fdit_replicas_suspect(ctx, r->replicas, &step));
+    status = step ? tell_not_finite(ctx, r, step, loss_is) : FDIT_OK;
+    TRY(fdit_replicas_settle(ctx, r->replicas, status));
+out:
     return status;
 }
 

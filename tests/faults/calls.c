@@ -4,18 +4,20 @@
  *     FDIT_FAULT=malloc:17         the 17th malloc, calloc or realloc returns NULL
  *     FDIT_FAULT=malloc:3:libpng   the third of those that the library libpng asks for
  *     FDIT_FAULT=write:3:ENOSPC    the third write fails; "short" instead of an error: half of it is done
+ *     FDIT_FAULT=log:5000          the 5000th logarithm, of which noise is made, is NaN
  *     FDIT_FAULT_COUNT=FILE        how many calls of that kind there were, written when the program ends
  *     FDIT_FAULT_OWN=1             only calls from the program itself, not from libraries (drivers)
  *
  * Kinds: malloc open read pread write pwrite fsync rename linkat unlink mkdir ftruncate close mmap flock
  * opendir fdopendir readdir fopen openat stat (fstat, lstat, fstatat) realpath getcwd mkostemp mkdtemp
- * unlinkat rmdir thread (pthread_create).
+ * unlinkat rmdir thread (pthread_create) log.
  * Descriptors 0 to 2 are left alone. For glibc, whose malloc has a second name. */
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <link.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -125,6 +127,14 @@ void *realloc(void *p, size_t n)
         return __libc_realloc(p, n);
     errno = ENOMEM;
     return NULL;
+}
+
+double log(double x)
+{
+    static double (*real)(double);
+    if (!real)
+        real = (double (*)(double))(uintptr_t)dlsym(RTLD_NEXT, "log");
+    return fails("log") ? NAN : real(x);
 }
 
 int open64(const char *path, int flags, ...)
