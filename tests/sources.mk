@@ -262,9 +262,9 @@ tests_test_class_table_SOURCES = tests/test_class_table.c
 check_PROGRAMS += tests/test_bench
 tests_test_bench_SOURCES = tests/test_bench.c
 TESTS += tests/test_bench_cli.sh tests/test_commands.sh tests/test_completion.sh tests/test_layers.sh tests/test_docs.sh \
-	tests/test_isa_loop.sh
+	tests/test_isa_loop.sh tests/test_paper_table.sh
 EXTRA_DIST += tests/test_bench_cli.sh tests/commands.awk tests/test_commands.sh tests/test_completion.sh \
-	tests/test_layers.sh tests/test_docs.sh tests/test_isa_loop.sh
+	tests/test_layers.sh tests/test_docs.sh tests/test_isa_loop.sh tests/test_paper_table.sh
 
 check_PROGRAMS += tests/test_selftest
 tests_test_selftest_SOURCES = tests/test_selftest.c

@@ -71,48 +71,13 @@ done >"$out/results.jsonl"
 
 # The sweep as a chart of two panels: FD, and precision and recall.
 for w in 1 2 3 4 5 6; do
-    echo "$w $(number w-$w fd:judge) $(number w-$w precision:judge) $(number w-$w recall:judge)" | sed 's/ ± / /g'
-done >"$out/sweep.txt"
-awk '
-function x(w, left) { return left + 20 + (w - 1) * 44 }
-function dot(px, py, e, scale, colour) {
-    if (e > 0) printf "<line x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\" stroke=\"%s\" stroke-opacity=\"0.4\" stroke-width=\"3\"/>\n", px, px, py - e * scale, py + e * scale, colour
-    printf "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"4\" fill=\"%s\"/>\n", px, py, colour
-}
-function line(value, error, low, high, left, colour, i, d) {
-    d = ""
-    for (i = 1; i <= n; i++) d = d (i == 1 ? "M" : "L") sprintf("%.1f %.1f ", x(i, left), 210 - (value[i] - low) / (high - low) * 160)
-    printf "<path d=\"%s\" fill=\"none\" stroke=\"%s\" stroke-width=\"2\"/>\n", d, colour
-    for (i = 1; i <= n; i++) dot(x(i, left), 210 - (value[i] - low) / (high - low) * 160, error[i], 160 / (high - low), colour)
-}
-function axes(title, low, high, left, k, y) {
-    printf "<text x=\"%d\" y=\"24\" font-weight=\"bold\">%s</text>\n", left, title
-    for (k = 0; k <= 4; k++) {
-        y = 210 - k * 40
-        printf "<line x1=\"%d\" x2=\"%d\" y1=\"%d\" y2=\"%d\" stroke=\"#ddd\"/><text x=\"%d\" y=\"%d\" text-anchor=\"end\" fill=\"#555\">%.3g</text>\n", left, left + 260, y, y, left - 6, y + 4, low + (high - low) * k / 4
-    }
-    for (k = 1; k <= n; k++) printf "<text x=\"%.1f\" y=\"228\" text-anchor=\"middle\" fill=\"#555\">%d</text>\n", x(k, left), k
-    printf "<text x=\"%d\" y=\"246\" text-anchor=\"middle\" fill=\"#555\">guidance scale w</text>\n", left + 130
-}
-function round_up(step, unit, k) { # to 1, 2, 2.5, 3, 4, 5, 6, 8 or 10 times a power of ten
-    for (unit = 1e-6; unit * 10 < step; unit *= 10) continue
-    split("1 2 2.5 3 4 5 6 8 10", nice)
-    for (k = 1; nice[k] * unit < step; k++) continue
-    return nice[k] * unit
-}
-{ n = NR; fd[n] = $2; fe[n] = NF == 7 ? $3 : 0; p[n] = $(NF - 3); pe[n] = $(NF - 2); r[n] = $(NF - 1); re[n] = $NF
-  if (n == 1 || fd[n] + fe[n] > top) top = fd[n] + fe[n] }
-END {
-    print "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 700 260\" width=\"700\" height=\"260\" font-family=\"sans-serif\" font-size=\"12\">"
-    print "<rect width=\"700\" height=\"260\" fill=\"#fff\"/>"
-    high = 4 * round_up(top / 4)
-    axes("Frechet distance (lower is better)", 0, high, 60)
-    line(fd, fe, 0, high, 60, "#1f5fa8")
-    axes("precision (blue) and recall (orange)", 0, 1, 410)
-    line(p, pe, 0, 1, 410, "#1f5fa8")
-    line(r, re, 0, 1, 410, "#d2691e")
-    print "</svg>"
-}' "$out/sweep.txt" >"$out/sweep.svg"
+    for metric in fd precision recall; do
+        panel='precision and recall'
+        [ $metric != fd ] || panel='Frechet distance (lower is better)'
+        printf '%s\t%s\t%s\t%s\n' "$panel" $metric $w "$(number w-$w $metric:judge | sed 's/ ± /\t/')"
+    done
+done >"$out/sweep.tsv"
+awk -v xlabel='guidance scale w' -f "$source/tools/chart.awk" "$out/sweep.tsv" >"$out/sweep.svg"
 # shellcheck disable=SC2059
 printf "$head_line" "$steps steps, $per_class pictures a class"
 row "base, w = 1" base-plain

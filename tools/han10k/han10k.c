@@ -3,13 +3,18 @@
  * as many classes as iNaturalist 2021 has, for tests of scale. Not part of the build: make.sh
  * compiles and runs it.
  *
- *     han10k --characters FILE --out DIR [--size 32] [--most N]
+ *     han10k --characters FILE --out DIR [--size 32] [--most N] [--classes N] [--others N]
  *
  * writes into DIR
  *     train.tar      CHARACTER/NNN.png, grey, ink = 255, at most N a class (default: all)
  *     test.tar       the same classes from typefaces that train.tar has nothing of
- *     taxonomy.tsv   class, its radical, and the group of radicals of 1, 2, ..., 10, 11 or more
- * strokes faces.tsv      the faces, with the side of the split and the pictures each gave
+ *     taxonomy.tsv   class, its radical, and the group of radicals of 1, 2, ..., 10, 11 or more strokes
+ *     faces.tsv      the faces, with the side of the split and the pictures each gave
+ * and with --others N, for the base that is fine-tuned,
+ *     base.tar       N other characters, none of them in FILE, from the typefaces of train.tar
+ *     base-test.tar  the same from those of test.tar
+ *
+ * --classes N takes N of FILE's characters, evenly spread: radicals keep their shares.
  *
  * Faces claim characters that they draw as nothing, so a picture must have ink; many faces draw the
  * same picture, so equal ones of a class count once, and none of test.tar is in train.tar. The
@@ -26,6 +31,9 @@
 #include <string.h>
 
 enum { MOST_FACES = 1024, MOST_CLASSES = 20000, LARGEST_SIZE = 256 };
+enum { FIRST_OTHER = 0x4e00, LAST_OTHER = 0x9fa5 }; /* "CJK Unified Ideographs" as of Unicode 1.1 */
+enum { SPARE_OTHER = 0x400 };                       /* of these, behind the last place that is asked for */
+enum { FEWEST_OTHER = 20 };                         /* pictures that another character must have */
 
 struct face {
     char *path, *family;
@@ -244,30 +252,89 @@ static void finish(FILE *f, const char *name, bool tar)
         die("cannot be written; is the disk full?", name);
 }
 
-static void draw_class(const struct class *c, FILE *const tars[2])
+/* Draws the character with the faces of train (side 0) or test (side 1) and puts what differs from the
+ * n_seen pictures whose hashes are in seen [MOST_FACES] into tar, or nowhere if that is NULL. Returns how
+ * many these were. */
+static long draw_side(const struct class *c, int side, uint64_t *seen, int *n_seen, FILE *tar)
 {
     static uint8_t pixels[LARGEST_SIZE * LARGEST_SIZE];
-    uint64_t seen[MOST_FACES];
-    int n_seen = 0;
-    for (int side = 0; side < 2; side++) { /* train first: test gets nothing that is in it */
-        long number = 0;
-        for (int i = 0; i < n_faces && number < most; i++) {
-            struct face *f = &faces[i];
-            if (!f->ft || f->test != (side == 1) || !draw(f->ft, c->code, pixels))
-                continue;
-            uint64_t hash = UINT64_C(0xcbf29ce484222325);
-            for (int k = 0; k < size * size; k++)
-                hash = (hash ^ pixels[k]) * UINT64_C(0x100000001b3);
-            bool known = false;
-            for (int k = 0; k < n_seen && !known; k++)
-                known = seen[k] == hash;
-            if (known)
-                continue;
-            seen[n_seen++] = hash;
-            put_picture(tars[side], c, number++, pixels);
+    long number = 0;
+    for (int i = 0; i < n_faces && number < most; i++) {
+        struct face *f = &faces[i];
+        if (!f->ft || f->test != (side == 1) || !draw(f->ft, c->code, pixels))
+            continue;
+        uint64_t hash = UINT64_C(0xcbf29ce484222325);
+        for (int k = 0; k < size * size; k++)
+            hash = (hash ^ pixels[k]) * UINT64_C(0x100000001b3);
+        bool known = false;
+        for (int k = 0; k < *n_seen && !known; k++)
+            known = seen[k] == hash;
+        if (known)
+            continue;
+        seen[(*n_seen)++] = hash;
+        if (tar) {
+            put_picture(tar, c, number, pixels);
             f->pictures++;
         }
+        number++;
     }
+    return number;
+}
+
+static void draw_class(const struct class *c, FILE *const tars[2])
+{
+    uint64_t seen[MOST_FACES];
+    int n_seen = 0;
+    for (int side = 0; side < 2; side++) /* train first: test gets nothing that is in it */
+        draw_side(c, side, seen, &n_seen, tars[side]);
+}
+
+/* ------------------------------------------------------------------ other characters, for a base */
+
+static bool is_listed(unsigned long code)
+{
+    for (int i = 0; i < n_classes; i++)
+        if (classes[i].code == code)
+            return true;
+    return false;
+}
+
+static struct class other(unsigned long code)
+{
+    struct class c = { .code = code };
+    c.name[0] = (char)(0xe0 | code >> 12);
+    c.name[1] = (char)(0x80 | (code >> 6 & 0x3f));
+    c.name[2] = (char)(0x80 | (code & 0x3f));
+    return c;
+}
+
+/* n characters that are not of the list, evenly spread over the block, with enough pictures each. */
+static void draw_others(int n, FILE *const tars[2])
+{
+    unsigned long code = FIRST_OTHER;
+    for (int i = 0; i < n; i++, code++) {
+        unsigned long from =
+            FIRST_OTHER + (unsigned long)i * (LAST_OTHER - SPARE_OTHER - FIRST_OTHER) / (unsigned long)n;
+        for (code = code > from ? code : from;; code++) {
+            uint64_t seen[MOST_FACES];
+            int n_seen = 0;
+            struct class c = other(code);
+            if (code > LAST_OTHER)
+                die("fewer other characters have enough typefaces; see make.sh --install-fonts", "--others");
+            if (is_listed(code) || draw_side(&c, 0, seen, &n_seen, NULL) < FEWEST_OTHER)
+                continue;
+            draw_class(&c, tars);
+            break;
+        }
+    }
+}
+
+/* Keeps n of the classes, evenly spread over the list. */
+static void keep_classes(int n)
+{
+    for (int i = 0; i < n; i++)
+        classes[i] = classes[(long)i * n_classes / n];
+    n_classes = n;
 }
 
 static void write_lists(const char *folder)
@@ -288,11 +355,32 @@ static void write_lists(const char *folder)
     finish(f, "faces.tsv", false);
 }
 
+/* The archives of both sides: of the classes, or of that many other characters. */
+static void write_pair(const char *folder, const char *train, const char *test, int others)
+{
+    FILE *tars[2] = { create(folder, train), create(folder, test) };
+    for (int i = 0; !others && i < n_classes; i++)
+        draw_class(&classes[i], tars);
+    if (others)
+        draw_others(others, tars);
+    finish(tars[0], train, true);
+    finish(tars[1], test, true);
+}
+
+static void open_faces(FT_Library lib)
+{
+    for (int i = 0; i < n_faces; i++)
+        if (FT_New_Face(lib, faces[i].path, faces[i].index, &faces[i].ft) ||
+            FT_Set_Pixel_Sizes(faces[i].ft, 0, (FT_UInt)size - 2))
+            faces[i].ft = NULL;
+}
+
 int main(int argc, char **argv)
 {
     const char *characters = NULL, *out = NULL;
     FT_Library lib;
     long pictures[2] = { 0 };
+    int others = 0, keep = 0;
     for (int i = 1; i + 1 < argc; i += 2) {
         if (!strcmp(argv[i], "--characters"))
             characters = argv[i + 1];
@@ -302,24 +390,31 @@ int main(int argc, char **argv)
             size = atoi(argv[i + 1]);
         else if (!strcmp(argv[i], "--most"))
             most = atol(argv[i + 1]);
+        else if (!strcmp(argv[i], "--classes"))
+            keep = atoi(argv[i + 1]);
+        else if (!strcmp(argv[i], "--others"))
+            others = atoi(argv[i + 1]);
+        else
+            characters = NULL, i = argc;
     }
-    if (!characters || !out || argc % 2 == 0 || size < 8 || size > LARGEST_SIZE || most < 1) {
-        fprintf(stderr, "usage: han10k --characters FILE --out DIR [--size 8..256] [--most N]\n");
+    if (!characters || !out || argc % 2 == 0 || size < 8 || size > LARGEST_SIZE || most < 1 || keep < 0 ||
+        others < 0) {
+        fprintf(stderr, "usage: han10k --characters FILE --out DIR [--size 8..256] [--most N] [--classes N]\n"
+                        "              [--others N]\n");
         return 2;
     }
     read_characters(characters);
     find_faces();
     if (!n_faces || FT_Init_FreeType(&lib))
         die("no typeface with Chinese characters; see make.sh --install-fonts", "fontconfig");
+    open_faces(lib);
+    if (others) /* before the list is shortened: none of the 10,000 is among them */
+        write_pair(out, "base.tar", "base-test.tar", others);
     for (int i = 0; i < n_faces; i++)
-        if (FT_New_Face(lib, faces[i].path, faces[i].index, &faces[i].ft) ||
-            FT_Set_Pixel_Sizes(faces[i].ft, 0, (FT_UInt)size - 2))
-            faces[i].ft = NULL;
-    FILE *tars[2] = { create(out, "train.tar"), create(out, "test.tar") };
-    for (int i = 0; i < n_classes; i++)
-        draw_class(&classes[i], tars);
-    finish(tars[0], "train.tar", true);
-    finish(tars[1], "test.tar", true);
+        faces[i].pictures = 0;
+    if (keep && keep < n_classes)
+        keep_classes(keep);
+    write_pair(out, "train.tar", "test.tar", 0);
     write_lists(out);
     for (int i = 0; i < n_faces; i++)
         pictures[faces[i].test] += faces[i].pictures;

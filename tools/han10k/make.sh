@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Draws Han-10k, a data set of 10,000 classes: tools/han10k/make.sh [OUT [OPTION of han10k.c]...]
 #
-# OUT (default ./han10k-data) gets train.tar, test.tar, taxonomy.tsv and faces.tsv, as han10k.c says. Needs
+# OUT (default ./han10k-data) gets train.tar, test.tar, taxonomy.tsv and faces.tsv (with --others N also base.tar and
+# base-test.tar), as han10k.c says; table.sh compares ways to fine-tune on it. Needs
 # a C compiler, FreeType, fontconfig and libpng with headers, and typefaces: the two Noto packages give
 # about 33 pictures a class, those of packages.txt about 60. --install-fonts installs all of them on Debian
 # and Ubuntu. Other versions of the typefaces give other pictures: it is for tests of scale.
