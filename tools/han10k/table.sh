@@ -28,6 +28,7 @@
 #   --seeds LIST      (default "0 1")
 #   --scales LIST     guidance scales besides 1 (default "2 3 4 5 6")
 #   --per-class N     pictures drawn of a class for each row (default 1)
+#   --watch N         pictures drawn eight times during each run, for curves.svg (default 512; 0: none)
 #   --train OPTIONS   further options of every train, as '--precision bf16'
 #   --draw OPTIONS    sampler (default '--sampler unipc --steps 12')
 #   --list            only print what is to be done, and what of it is done
@@ -48,7 +49,7 @@ case ${1-} in
 esac
 out=$1
 shift
-classes=10000 others=1000 data='' ranks=radical,strokes base='' judge='' base_steps=60000 model=128,6,4,4 judge_steps=20000 steps=10000 batch=64 per_class=1
+classes=10000 others=1000 data='' ranks=radical,strokes base='' judge='' base_steps=60000 model=128,6,4,4 judge_steps=20000 steps=10000 batch=64 per_class=1 watch_pictures=512
 methods='full bitfit difffit lora:8 lora:32 norm table finediffusion finediffusion+lora:16 guidance'
 rates='' seeds='0 1' scales='2 3 4 5 6' train='' draw='--sampler unipc --steps 12' list=no
 while [ $# -gt 0 ]; do
@@ -76,6 +77,7 @@ while [ $# -gt 0 ]; do
     --seeds) seeds=$1 ;;
     --scales) scales=$1 ;;
     --per-class) per_class=$1 ;;
+    --watch) watch_pictures=$1 ;;
     --train) train=$1 ;;
     --draw) draw=$1 ;;
     *) echo "table.sh: $option does not exist; see --help" >&2 && exit 2 ;;
@@ -141,7 +143,7 @@ tune() { # tune METHOD SEED DROP BUDGET STEPS
     [ "$3" = empty ] || drop="--superclass $rank --superclass-train all"
     [ "$1" != guidance ] || mask='finediffusion --learn-guidance 2'
     watch=
-    [ "$4-$3" != steps-superclass ] || watch="--eval-every $((steps / 8 > 0 ? steps / 8 : 1)) --eval-pictures 2048
+    [ "$4-$3" != steps-superclass ] || [ "$watch_pictures" = 0 ] || watch="--eval-every $((steps / 8 > 0 ? steps / 8 : 1)) --eval-pictures $watch_pictures
         --eval-real $real --eval-features judge:$judge --eval-metrics fd,accuracy"
     # shellcheck disable=SC2086
     run_training "$folder" --base "$base" --data "$data/train.tar" --taxonomy "$taxonomy" --ranks "$ranks" \
