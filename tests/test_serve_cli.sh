@@ -85,8 +85,125 @@ for file in "$source"/src/serve/page/*; do
         fail "$name names another host, or makes code of text"
     fi
 done
-token=wrong
+right=$token token=wrong
 api info
 equal 'another token' "$status" 401
-end
+token=$right
+
+# ------------------------------------------------------------------ drawing
+# draw JSON: $order is its number
+draw() {
+    api draw -H 'Content-Type: application/json' -d "$1"
+    equal "draw $1" "$status" 200
+    order=$(sed 's/.*"order":\([0-9]*\).*/\1/' answer)
+}
+# state NUMBER: of an order
+state() {
+    api "order?order=$1"
+    sed 's/.*"order":[0-9]*,"state":"\([a-z]*\)".*/\1/' answer
+}
+# await NUMBER STATE
+await() {
+    checks=$((checks + 1)) waited=0
+    until [ "$(state "$1")" = "$2" ]; do
+        waited=$((waited + 1))
+        [ $waited -lt 3000 ] || { fail "order $1 does not become $2" "$(cat answer)"; return; }
+        sleep 0.1
+    done
+}
+# refuses WORDS JSON
+refuses() {
+    api draw -H 'Content-Type: application/json' -d "$2"
+    equal "draw $2" "$status" 400
+    each_word "$1" answer "draw $2"
+}
+# as_sample NUMBER FOLDER PICTURE...: pictures of an order are the files of `sample`, in the order of the manifest
+as_sample() {
+    number=$1 folder=$2
+    shift 2
+    for p; do
+        api "picture?order=$number&picture=$p"
+        file=$(sed -n "$((p + 1))s/.*\"file\":\"\([^\"]*\)\".*/\1/p" "$folder/manifest.jsonl")
+        same "picture $p of order $number" answer "$folder/$file"
+    done
+}
+refuses 'not~read' '{"classes":"@/etc/passwd"}'
+refuses 'another~model' '{"classes":"A","guide":"delta:/etc/passwd"}'
+refuses 'not~an~option' '{"classes":"A","out":"/tmp/pictures"}'
+refuses '2600,256' '{"classes":"all","per-class":50}'
+refuses 'line~1' '{"classes":"A"'
+refuses 'object' '[]'
+refuses 'classes,missing' '{}'
+refuses 'Zz' '{"classes":"Zz"}'
+refuses 'delta' '{"classes":"A","delta":1}'
+refuses 'steps' '{"classes":"A","steps":0.5}'
+refuses 'guidance' '{"classes":"A","guidance":"much"}'
+
+# Of two orders of the same options a batch is filled, one of others takes its turn; all have the files of `sample`.
+how='"sampler":"ddim","steps":4,"guidance":2.5'
+draw "{\"classes\":\"#5,#7\",\"per-class\":2,\"seed\":3,$how}"
+first=$order
+draw "{\"classes\":\"A\",\"per-class\":3,\"seed\":9,$how}"
+second=$order
+draw '{"classes":"b","seed":1,"sampler":"dpm++","steps":"5","no-clip-x0":true}'
+third=$order
+sampler='--sampler ddim --steps 4 --guidance 2.5'
+good sample --base "$base" --classes '#5,#7' --per-class 2 --seed 3 $sampler --out one --grid grid.png
+good sample --base "$base" --classes A --per-class 3 --seed 9 $sampler --out two
+good sample --base "$base" --classes b --seed 1 --sampler dpm++ --steps 5 --no-clip-x0 --out three
+await "$first" done
+as_sample "$first" one 0 1 2 3
+await "$second" done
+as_sample "$second" two 0 1 2
+await "$third" done
+as_sample "$third" three 0
+api "sheet?order=$first"
+same 'the contact sheet' answer grid.png
+# the command that it gives draws the same
+api "order?order=$first"
+sed 's/.*"command":"finediffusion \([^"]*\)".*/\1/' answer >command
+checks=$((checks + 1))
+(eval "\"\$program\" $(cat command)" >stdout 2>stderr) || fail "its command: $(cat command)" "$(cat stderr)"
+as_sample "$first" pictures 0 1 2 3
+api "picture?order=$first&picture=4"
+equal 'a picture that is not there' "$status" 404
+api 'order?order=99'
+equal 'an order that is not there' "$status" 404
+
+# Progress is told, a picture is seen while it is drawn, a client that goes away disturbs nobody, and what nobody wants
+# any more is not drawn to its end. 1000 steps of 64 pictures take longer than what happens meanwhile.
+curl -sN --max-time 600 -H "Authorization: Bearer $token" "${address}api/events" >events &
+listener=$!
+draw '{"classes":"all","per-class":4,"steps":1000}'
+waited=0
+until grep -q "^data: {\"order\":$order,\"state\":\"draws\".*\"step\":[1-9]" events; do
+    waited=$((waited + 1))
+    [ $waited -lt 1200 ] || { fail 'no event tells of a step' "$(cat events)"; break; }
+    sleep 0.1
+done
+checks=$((checks + 1))
+kill $listener
+wait $listener 2>/dev/null
+status=204 waited=0
+while [ "$status" = 204 ] && [ $waited -lt 100 ]; do
+    api "preview?order=$order&picture=0"
+    waited=$((waited + 1))
+done
+equal 'a preview' "$status" 200
+checks=$((checks + 1))
+[ "$(head -c 4 answer | tail -c 3)" = PNG ] || fail 'a preview is not a PNG file'
+api cancel -H 'Content-Type: application/json' -d "{\"order\":$order}"
+equal 'cancel' "$(state "$order")" cancelled
+draw "{\"classes\":\"#5,#7\",\"per-class\":2,\"seed\":3,$how}"
+await "$order" done
+as_sample "$order" one 0 1 2 3
+
+# The queue has an end.
+full=no
+for k in $(seq 70); do
+    api draw -H 'Content-Type: application/json' -d '{"classes":"all","per-class":4,"steps":1000}'
+    [ "$status" != 429 ] || full=yes
+done
+equal 'the queue is full' "$full" yes
+end # in the middle of a drawing
 finish

@@ -2,14 +2,14 @@
  * cmd_serve.c: `finediffusion serve`. */
 #include "cli/cli.h"
 
-#include "core/file.h"
-#include "core/phase.h"
+#include "core/mem.h"
 #include "serve/api.h"
 #include "serve/page.h"
 
 #include <stddef.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { MOST_HOSTS = 8 };
 
@@ -31,15 +31,27 @@ static enum fdit_status parse_host(fdit_context *ctx, void *args, const char *va
     return FDIT_OK;
 }
 
-static const char *const model_names[] = { "base",     "delta", "weights-from", "objective", "model",
-                                           "taxonomy", "ranks", "force",        NULL };
-static const struct fdit_borrowed model = { .heading = "Model",
-                                            .table = fdit_sample_option_table,
-                                            .names = model_names,
-                                            .offset = offsetof(struct args, o) };
+/* As `sample` reads it: each once, in the order in which they were typed. */
+static enum fdit_status parse_delta(fdit_context *ctx, void *args, const char *value)
+{
+    struct args *a = args;
+    return fdit_option_set(ctx, fdit_option_find(fdit_sample_option_table, "delta"), &a->o, value);
+}
+
+static const char *const model_names[] = { "base",  "weights-from", "objective", "model", "taxonomy",
+                                           "ranks", "vae",          "vae-scale", "merge", "force",
+                                           "guide", "batch",        NULL };
+static const struct fdit_borrowed borrowed = { .heading = "Model",
+                                               .table = fdit_sample_option_table,
+                                               .names = model_names,
+                                               .offset = offsetof(struct args, o) };
 
 #define ROW(kind, name, arg, field) FDIT_OPTION_ROW(kind, name, arg, struct args, field)
 static const struct fdit_option options[] = {
+    { FDIT_OPTION_ROW(TEXT, "delta", "FILE", struct args, o.delta), .parse = parse_delta,
+      .help = "delta.safetensors of a run, or one of its checkpoints; several --delta of one base: the page "
+              "shows "
+              "their pictures beside each other" },
     FDIT_HEADING("Server"),
     { ROW(INT, "port", "N", port), FDIT_RANGE(0, 65535), .usual = "8080",
       .help = "port of the page; 0: one that is free" },
@@ -87,6 +99,16 @@ static void wait_for_the_end(const fdit_context *ctx)
         nanosleep(&pause, NULL);
 }
 
+/* A step that takes longer than this is not waited for: nothing of it is lost, pictures are the clients'. */
+static void end_drawing(struct fdit_cli *cli, struct fdit_studio *studio)
+{
+    if (fdit_studio_stop(studio, 3))
+        return;
+    fdit_cli_note(cli, "a step is not over yet; ending without it");
+    fflush(NULL);
+    _exit(0);
+}
+
 static enum fdit_status check(struct fdit_cli *cli, const struct args *a)
 {
     enum fdit_status status = FDIT_OK;
@@ -100,35 +122,74 @@ out:
     return status;
 }
 
+static void print_banner(struct fdit_cli *cli, const struct fdit_studio *studio, const char *devices)
+{
+    const struct fdit_order_model *model = fdit_studio_model(studio, 0);
+    fdit_cli_banner(cli, "device", "%s", devices);
+    for (int i = 0; i < fdit_studio_models(studio); i++) {
+        const struct fdit_sample_options *o = &fdit_studio_model(studio, i)->options;
+        fdit_cli_banner(cli, "model", "%s, %s%s%s%s%s", model->name, o->base, o->delta ? " with " : "",
+                        o->delta ? o->delta : "", o->vae ? ", decoded by " : "", o->vae ? o->vae : "");
+    }
+    fdit_cli_banner(cli, "classes", "%d in %d ranks", fdit_taxonomy_n_classes(model->source.taxonomy),
+                    fdit_taxonomy_n_ranks(model->source.taxonomy));
+    fdit_cli_banner(cli, "batch", "%d", fdit_studio_round(studio));
+}
+
+/* What is served, from the weights on. */
+struct work {
+    struct fdit_devices devices;
+    struct fdit_studio *studio;
+    struct fdit_api *api;
+    struct fdit_http *http;
+    char *names; /* of the devices */
+};
+
+static enum fdit_status serve(struct fdit_cli *cli, struct args *a, struct work *w)
+{
+    enum fdit_status status = FDIT_OK;
+    TRY(fdit_cli_devices(cli, &w->devices));
+    TRY(fdit_devices_names(cli->ctx, &w->devices, &w->names));
+    a->o.precision = fdit_device_precision(w->devices.list[0]);
+    a->o.storage = cli->weights;
+    a->o.memory = cli->memory;
+    TRY(fdit_studio_open(cli->ctx, &w->devices, &a->o, &w->studio));
+    TRY(fdit_api_new(cli->ctx, w->studio, &w->api));
+    const struct fdit_http_options how = { .listen = a->listen,
+                                           .port = a->port,
+                                           .hosts = a->hosts,
+                                           .n_hosts = a->n_hosts,
+                                           .files = fdit_page_files,
+                                           .answer = fdit_api_answer,
+                                           .user = w->api };
+    for (int i = 0; i < fdit_studio_models(w->studio); i++)
+        TRY(fdit_cli_plan(cli, fdit_studio_plan(w->studio, i), 0));
+    if (cli->plan)
+        goto out;
+    TRY(fdit_studio_start(cli->ctx, w->studio));
+    TRY(fdit_http_start(cli->ctx, &how, &w->http));
+    print_banner(cli, w->studio, w->names);
+    TRY(tell(cli, w->http));
+    wait_for_the_end(cli->ctx); /* which is what a server is asked for: not a failure */
+out:
+    return status;
+}
+
 static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operands)
 {
     enum fdit_status status = FDIT_OK;
-    struct args *a = p;
-    struct fdit_sample_source source = { .base = NULL };
-    struct fdit_http_options how = {
-        .listen = a->listen, .port = a->port, .hosts = a->hosts, .n_hosts = a->n_hosts
-    };
-    struct fdit_api *api = NULL;
-    struct fdit_http *http = NULL;
+    struct work w = { .studio = NULL };
     (void)n;
     (void)operands;
-    TRY(check(cli, a));
-    fdit_phase_begin(cli->ctx, 0, "reading %s", fdit_path_base(a->o.base));
-    status = fdit_sample_source_open(cli->ctx, &a->o, &source);
-    fdit_phase_end(cli->ctx);
-    TRY(status);
-    TRY(fdit_api_new(cli->ctx, &a->o, &source, &api));
-    how.files = fdit_page_files;
-    how.answer = fdit_api_answer;
-    how.user = api;
-    TRY(fdit_http_start(cli->ctx, &how, &http));
-    fdit_cli_banner(cli, "classes", "%d", fdit_taxonomy_n_classes(source.taxonomy));
-    TRY(tell(cli, http));
-    wait_for_the_end(cli->ctx); /* which is what a server is asked for: not a failure */
+    TRY(check(cli, p));
+    TRY(serve(cli, p, &w));
 out:
-    fdit_http_stop(http);
-    fdit_api_free(api);
-    fdit_sample_source_close(&source);
+    end_drawing(cli, w.studio);
+    fdit_http_stop(w.http);
+    fdit_api_free(w.api);
+    fdit_studio_close(w.studio);
+    fdit_free(w.names);
+    fdit_devices_close(&w.devices);
     return status;
 }
 
@@ -136,21 +197,32 @@ const struct fdit_command fdit_command_serve = {
     .name = "serve",
     .summary = "show a model's classes on a page in the browser",
     .synopsis = "--base FILE [--delta FILE] [OPTION]...",
-    .about =
-        "Serves a page on which the tree of classes is looked through and searched. The address that is "
-        "printed "
-        "ends with a token, which is new each time; without it nothing but the empty page is given out. Only "
-        "this machine can reach the page, unless --listen says otherwise.\n\n"
-        "Scripts use the same functions, in JSON: GET /api/info, /api/tree and /api/search, with the token "
-        "in "
-        "the header 'Authorization: Bearer TOKEN'.",
+    .about = "Serves a page on which the tree of classes is looked through and searched, and draws for "
+             "scripts. The "
+             "address that is printed ends with a token, which is new each time; without it nothing but the "
+             "empty page "
+             "is given out. Only this machine can reach the page, unless --listen says otherwise.\n\n"
+             "Scripts use the same functions, in JSON, with the token in the header 'Authorization: Bearer "
+             "TOKEN': GET "
+             "/api/info, /api/tree, /api/search, /api/orders, /api/order, /api/picture, /api/preview, "
+             "/api/sheet and "
+             "/api/events (server-sent events), POST /api/draw and /api/cancel. An order has the names of "
+             "the options "
+             "of 'sample', and its pictures are the files that 'sample' writes, byte for byte. One model "
+             "serves all: "
+             "batches are filled from several orders.\n\n"
+             "SIGTERM and Ctrl-C drop what is queued and end the program within five seconds.",
     .examples = "  finediffusion serve --base base.safetensors --delta run/delta.safetensors\n"
                 "  finediffusion serve --base base.safetensors --port 0 --json\n"
                 "  curl -H \"Authorization: Bearer $TOKEN\" \\\n"
-                "      'http://127.0.0.1:8080/api/search?q=turdus'\n",
-    .borrowed = &model,
+                "      'http://127.0.0.1:8080/api/search?q=turdus'\n"
+                "  curl -H \"Authorization: Bearer $TOKEN\" \\\n"
+                "      -H 'Content-Type: application/json' -d '{\"classes\":\"#5\"}' \\\n"
+                "      http://127.0.0.1:8080/api/draw\n",
+    .borrowed = &borrowed,
     .options = options,
-    .common = FDIT_COMMON_JSON | FDIT_COMMON_LINE,
+    .common =
+        FDIT_COMMON_DEVICE | FDIT_COMMON_DEVICES | FDIT_COMMON_WEIGHTS | FDIT_COMMON_PLAN | FDIT_COMMON_JSON,
     .most_operands = 0,
     .args_size = sizeof(struct args),
     .defaults = defaults,

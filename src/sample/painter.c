@@ -426,6 +426,14 @@ out:
     return status;
 }
 
+enum fdit_status fdit_painter_look(fdit_context *ctx, struct fdit_painter *p, int i, float *x)
+{
+    int part = (p->todo + p->n - 1) / p->n;
+    if (i >= part)
+        return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED, "picture %d of a round is on another device", i);
+    return fdit_generator_read(ctx, p->replicas[0].generator, i + 1, x);
+}
+
 enum fdit_status fdit_painter_draw(fdit_context *ctx, struct fdit_painter *p,
                                    const struct fdit_picture_spec *pictures, size_t n, float *x)
 {

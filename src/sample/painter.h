@@ -79,7 +79,12 @@ int fdit_painter_steps(const struct fdit_painter *p);
 enum fdit_status fdit_painter_draw(fdit_context *ctx, struct fdit_painter *p,
                                    const struct fdit_picture_spec *pictures, size_t n, float *x);
 
-/* The same, and [n] fdit_generator_scores; planned with how->scored. */
+/* x [C, S, S] as it is between two steps of a round, from its on_step: the last picture of the i + 1 that
+ * are read into x [i + 1, C, S, S]. Waits for the device. FDIT_ERROR_UNSUPPORTED for one that another
+ * device draws. */
+enum fdit_status fdit_painter_look(fdit_context *ctx, struct fdit_painter *p, int i, float *x);
+
+/* fdit_painter_draw, and [n] fdit_generator_scores; planned with how->scored. */
 enum fdit_status fdit_painter_draw_scored(fdit_context *ctx, struct fdit_painter *p,
                                           const struct fdit_picture_spec *pictures, size_t n, float *x,
                                           double *scores);

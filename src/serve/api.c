@@ -7,28 +7,26 @@
 #include "format/json.h"
 #include "serve/find.h"
 
+#include <stdio.h>
 #include <string.h>
 
 struct fdit_api {
-    const struct fdit_sample_options *o;
-    const struct fdit_sample_source *source;
+    struct fdit_studio *studio;
+    const struct fdit_order_model *model; /* the first */
     const struct fdit_taxonomy *taxonomy;
     struct fdit_tree *tree;
     struct fdit_find *find;
-    char *model; /* "DiT-S/2" */
 };
 
-enum fdit_status fdit_api_new(fdit_context *ctx, const struct fdit_sample_options *o,
-                              const struct fdit_sample_source *source, struct fdit_api **out)
+enum fdit_status fdit_api_new(fdit_context *ctx, struct fdit_studio *studio, struct fdit_api **out)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_api *api = NULL;
     *out = NULL;
     TRY(fdit_alloc(ctx, 1, sizeof *api, &api));
-    api->o = o;
-    api->source = source;
-    api->taxonomy = source->taxonomy;
-    TRY(fdit_config_name(ctx, &source->files.config, &api->model));
+    api->studio = studio;
+    api->model = fdit_studio_model(studio, 0);
+    api->taxonomy = api->model->source.taxonomy;
     TRY(fdit_tree_new(ctx, api->taxonomy, &api->tree));
     TRY(fdit_find_new(ctx, api->taxonomy, api->tree, &api->find));
     *out = api;
@@ -44,7 +42,6 @@ void fdit_api_free(struct fdit_api *api)
         return;
     fdit_find_free(api->find);
     fdit_tree_free(api->tree);
-    fdit_free(api->model);
     fdit_free(api);
 }
 
@@ -91,26 +88,74 @@ out:
 
 /* ------------------------------------------------------------------ info */
 
+static void put_ranks(struct call *c)
+{
+    const struct fdit_taxonomy *taxonomy = c->api->taxonomy;
+    json_t *ranks = fdit_json_put_array(&c->json, NULL, "ranks");
+    for (int32_t r = 0; r < fdit_taxonomy_n_ranks(taxonomy); r++) {
+        json_t *rank = fdit_json_put_object(&c->json, ranks, NULL);
+        fdit_json_put_text(&c->json, rank, "name", fdit_taxonomy_rank_name(taxonomy, r));
+        fdit_json_put_int(&c->json, rank, "groups", fdit_taxonomy_n_groups(taxonomy, r));
+    }
+}
+
+/* Those that draw from models of this objective. */
+static void put_samplers(struct call *c, enum fdit_objective_id objective)
+{
+#define COMMA ,
+#define ROW(ENUM, rule, name, setting, steps, of) name
+    static const char *const names[] = { FDIT_SAMPLERS(ROW, COMMA) };
+#undef ROW
+#undef COMMA
+    json_t *list = fdit_json_put_array(&c->json, NULL, "samplers");
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        struct fdit_sampler_spec spec;
+        struct fdit_sampler *sampler = NULL;
+        if (fdit_sampler_parse(NULL, names[i], &spec) != FDIT_OK)
+            continue;
+        spec.objective = objective;
+        if (fdit_sampler_new(NULL, &spec, fdit_sampler_default_steps(spec.kind), &sampler) == FDIT_OK)
+            fdit_json_put_text(&c->json, list, NULL, names[i]);
+        fdit_sampler_free(sampler);
+    }
+}
+
+/* What holds where an order says nothing, and between which limits it may choose. */
+static enum fdit_status put_drawing(struct call *c)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_order_model *model = c->api->model;
+    struct fdit_sample_options o = model->options;
+    char sampler[40];
+    TRY(fdit_sample_settle(c->ctx, &o, &model->source, model->pixels));
+    fdit_sampler_format(&o.sampler, sampler);
+    json_t *usual = fdit_json_put_object(&c->json, NULL, "usual");
+    fdit_json_put_text(&c->json, usual, "guide", model->source.guide.text);
+    fdit_json_put_real(&c->json, usual, "guidance", o.guidance.w);
+    fdit_json_put_text(&c->json, usual, "sampler", sampler);
+    fdit_json_put_int(&c->json, usual, "steps",
+                      o.steps ? o.steps : fdit_sampler_default_steps(o.sampler.kind));
+    put_samplers(c, model->source.files.config.objective);
+    fdit_json_put_int(&c->json, NULL, "size", model->size);
+    fdit_json_put_int(&c->json, NULL, "most_pictures", FDIT_ORDER_MOST_PICTURES);
+    fdit_json_put_int(&c->json, NULL, "batch", fdit_studio_round(c->api->studio));
+out:
+    return status;
+}
+
 static enum fdit_status answer_info(struct call *c)
 {
-    const struct fdit_api *api = c->api;
-    const struct fdit_sample_options *o = api->o;
     struct fdit_json *b = &c->json;
     fdit_json_put_text(b, NULL, "version", fdit_version());
-    fdit_json_put_text(b, NULL, "model", api->model);
-    fdit_json_put_text(b, NULL, "base", fdit_path_base(o->base));
+    fdit_json_put_text(b, NULL, "model", c->api->model->name);
+    fdit_json_put_text(b, NULL, "base", c->api->model->options.base);
     json_t *deltas = fdit_json_put_array(b, NULL, "deltas");
-    for (int i = 0; i < o->n_deltas; i++)
-        fdit_json_put_text(b, deltas, NULL, fdit_path_base(o->deltas[i]));
-    fdit_json_put_text(b, NULL, "guide", api->source->guide.text);
-    fdit_json_put_int(b, NULL, "classes", fdit_taxonomy_n_classes(api->taxonomy));
-    json_t *ranks = fdit_json_put_array(b, NULL, "ranks");
-    for (int32_t r = 0; r < fdit_taxonomy_n_ranks(api->taxonomy); r++) {
-        json_t *rank = fdit_json_put_object(b, ranks, NULL);
-        fdit_json_put_text(b, rank, "name", fdit_taxonomy_rank_name(api->taxonomy, r));
-        fdit_json_put_int(b, rank, "groups", fdit_taxonomy_n_groups(api->taxonomy, r));
-    }
-    return FDIT_OK;
+    for (int i = 0; i < fdit_studio_models(c->api->studio); i++)
+        if (fdit_studio_model(c->api->studio, i)->options.delta)
+            fdit_json_put_text(b, deltas, NULL, fdit_studio_model(c->api->studio, i)->options.delta);
+    fdit_json_put_int(b, NULL, "classes", fdit_taxonomy_n_classes(c->api->taxonomy));
+    put_ranks(c);
+    return put_drawing(c);
 }
 
 /* ------------------------------------------------------------------ nodes */
@@ -195,6 +240,145 @@ out:
     return status;
 }
 
+/* ------------------------------------------------------------------ drawing */
+
+static enum fdit_status read_body(struct call *c, json_t **out)
+{
+    return fdit_json_parse(c->ctx, "the request", c->request->body, c->request->n, 4, out);
+}
+
+/* A body that is not JSON is the client's fault. */
+static enum fdit_status body_status(struct call *c, enum fdit_status status)
+{
+    if (status == FDIT_ERROR_FORMAT)
+        c->reply->code = 400;
+    return status;
+}
+
+static enum fdit_status answer_draw(struct call *c)
+{
+    enum fdit_status status = FDIT_OK;
+    json_t *asked = NULL;
+    TRY(body_status(c, read_body(c, &asked)));
+    status = fdit_studio_order(c->ctx, c->api->studio, asked, &c->json);
+    if (status == FDIT_ERROR_UNSUPPORTED)
+        c->reply->code = 429;
+out:
+    json_decref(asked);
+    return status;
+}
+
+static enum fdit_status answer_cancel(struct call *c)
+{
+    enum fdit_status status = FDIT_OK;
+    json_t *asked = NULL;
+    TRY(body_status(c, read_body(c, &asked)));
+    const json_t *order = json_object_get(asked, "order");
+    if (!json_is_integer(order))
+        FAIL(c->ctx, FDIT_ERROR_ARGUMENT, "send the number of the order: {\"order\":1}");
+    TRY(fdit_studio_cancel(c->ctx, c->api->studio, json_integer_value(order)));
+    TRY(fdit_studio_put_order(c->ctx, c->api->studio, json_integer_value(order), &c->json));
+out:
+    json_decref(asked);
+    return status;
+}
+
+static enum fdit_status answer_orders(struct call *c)
+{
+    fdit_studio_put_orders(c->api->studio, &c->json, fdit_json_put_array(&c->json, NULL, "orders"));
+    return FDIT_OK;
+}
+
+static enum fdit_status answer_order(struct call *c)
+{
+    enum fdit_status status = FDIT_OK;
+    int64_t id = 0;
+    TRY(take_number(c, "order", 0, INT64_MAX, &id));
+    c->reply->code = 404;
+    TRY(fdit_studio_put_order(c->ctx, c->api->studio, id, &c->json));
+    c->reply->code = 0;
+out:
+    return status;
+}
+
+/* One that is not there is 404, whatever the reason is called. */
+static enum fdit_status answer_picture(struct call *c)
+{
+    enum fdit_status status = FDIT_OK;
+    int64_t id = 0, p = 0;
+    TRY(take_number(c, "order", 0, INT64_MAX, &id));
+    TRY(take_number(c, "picture", 0, INT32_MAX, &p));
+    status = fdit_studio_picture(c->ctx, c->api->studio, id, p, &c->reply->bytes, &c->reply->n,
+                                 c->reply->download);
+    c->reply->type = "image/png";
+    if (status == FDIT_ERROR_ARGUMENT)
+        c->reply->code = 404;
+out:
+    return status;
+}
+
+static enum fdit_status answer_preview(struct call *c)
+{
+    enum fdit_status status = FDIT_OK;
+    int64_t id = 0, p = 0;
+    TRY(take_number(c, "order", 0, INT64_MAX, &id));
+    TRY(take_number(c, "picture", 0, INT32_MAX, &p));
+    c->reply->code = 404;
+    TRY(fdit_studio_preview(c->ctx, c->api->studio, id, p, &c->reply->bytes, &c->reply->n));
+    c->reply->code = c->reply->bytes ? 0 : 204;
+    c->reply->type = "image/png";
+    if (!c->reply->bytes)
+        TRY(fdit_alloc(c->ctx, 1, 1, &c->reply->bytes));
+out:
+    return status;
+}
+
+static enum fdit_status answer_sheet(struct call *c)
+{
+    enum fdit_status status = FDIT_OK;
+    int64_t id = 0, page = 0;
+    TRY(take_number(c, "order", 0, INT64_MAX, &id));
+    TRY(take_number(c, "page", 0, INT32_MAX, &page));
+    TRY(fdit_studio_sheet(c->ctx, c->api->studio, id, page, &c->reply->bytes, &c->reply->n));
+    c->reply->type = "image/png";
+    snprintf(c->reply->download, sizeof c->reply->download, "sheet-%lld.png", (long long)id);
+out:
+    return status;
+}
+
+struct events {
+    struct fdit_studio *studio;
+    uint64_t seen;
+};
+
+static ssize_t next_event(void *user, char *out, size_t room)
+{
+    struct events *e = user;
+    struct fdit_json b;
+    char *text = NULL;
+    int n = 0;
+    fdit_json_begin(&b);
+    if (fdit_studio_next(e->studio, &e->seen, &b) &&
+        fdit_json_end(NULL, &b, "an event", JSON_COMPACT, &text) == FDIT_OK)
+        n = snprintf(out, room, "data: %s\n\n", text);
+    fdit_json_fini(&b);
+    fdit_free(text);
+    return n > 0 && (size_t)n < room ? n : 0;
+}
+
+static enum fdit_status answer_events(struct call *c)
+{
+    enum fdit_status status = FDIT_OK;
+    struct events *e = NULL;
+    TRY(fdit_alloc(c->ctx, 1, sizeof *e, &e));
+    *e = (struct events){ c->api->studio, fdit_studio_now(c->api->studio) };
+    c->reply->stream = next_event;
+    c->reply->stream_end = fdit_free;
+    c->reply->stream_user = e;
+out:
+    return status;
+}
+
 /* ------------------------------------------------------------------ which is which */
 
 static const struct {
@@ -202,9 +386,12 @@ static const struct {
     bool post;
     enum fdit_status (*answer)(struct call *c);
 } routes[] = {
-    { "info", false, answer_info },
-    { "tree", false, answer_tree },
-    { "search", false, answer_search },
+    { "info", false, answer_info },       { "tree", false, answer_tree },
+    { "search", false, answer_search },   { "draw", true, answer_draw },
+    { "cancel", true, answer_cancel },    { "orders", false, answer_orders },
+    { "order", false, answer_order },     { "picture", false, answer_picture },
+    { "preview", false, answer_preview }, { "sheet", false, answer_sheet },
+    { "events", false, answer_events },
 };
 
 enum fdit_status fdit_api_answer(fdit_context *ctx, void *user, const struct fdit_http_request *request,

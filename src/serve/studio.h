@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * studio.h: loaded models and the queue of what clients want drawn. One thread draws; batches are filled from
+ * several orders of the same options, and orders of other options take turns, so that a short one does not
+ * wait for the whole of a long one.
+ *
+ *     struct fdit_studio *s = NULL;
+ *     TRY(fdit_studio_open(ctx, &devices, &options, &s)); // files, plans; no weights yet
+ *     TRY(fdit_studio_start(ctx, s));                     // weights, and the thread
+ *     ... fdit_studio_order, fdit_studio_picture, ... from any thread
+ *     if (!fdit_studio_stop(s, 4))                        // it still works on a step
+ *         _exit(0);
+ *     fdit_studio_close(s); */
+#ifndef FDIT_SERVE_STUDIO_H
+#define FDIT_SERVE_STUDIO_H
+
+#include "sample/painter.h"
+#include "serve/order.h"
+
+enum {
+    FDIT_STUDIO_MOST_ORDERS = 64,       /* that wait or are drawn */
+    FDIT_STUDIO_KEPT_ORDERS = 256,      /* with those that are done; older ones are forgotten */
+    FDIT_STUDIO_KEPT_BYTES = 256 << 20, /* of their pictures */
+};
+
+struct fdit_studio;
+
+/* Opens base, deltas (o->deltas, each a model beside the base) and autoencoder, and plans. Without an
+ * autoencoder for a model on latents: FDIT_ERROR_ARGUMENT. ctx, devices and texts of o must outlive it. */
+enum fdit_status fdit_studio_open(fdit_context *ctx, const struct fdit_devices *devices,
+                                  const struct fdit_sample_options *o, struct fdit_studio **out);
+/* Reads the weights, with a phase (core/phase.h), and begins to draw what is ordered. */
+enum fdit_status fdit_studio_start(fdit_context *ctx, struct fdit_studio *s);
+/* Drops the queue and stops between two steps. False: a step takes longer than so many seconds; then
+ * nothing of the studio may be freed. */
+bool fdit_studio_stop(struct fdit_studio *s, double seconds);
+void fdit_studio_close(struct fdit_studio *s); /* after fdit_studio_stop; NULL is allowed */
+
+int fdit_studio_models(const struct fdit_studio *s); /* the deltas, or 1: the base */
+const struct fdit_order_model *fdit_studio_model(const struct fdit_studio *s, int model);
+/* NULL before it is planned. */
+const struct fdit_plan *fdit_studio_plan(const struct fdit_studio *s, int model);
+int fdit_studio_round(const struct fdit_studio *s); /* pictures at once */
+
+/* ---- from any thread; an order that is not there is FDIT_ERROR_ARGUMENT */
+
+/* Queues what the JSON asks for (order.h, and "delta": number of the model) and puts the order's answer.
+ * FDIT_ERROR_UNSUPPORTED when the queue is full. */
+enum fdit_status fdit_studio_order(fdit_context *ctx, struct fdit_studio *s, const json_t *asked,
+                                   struct fdit_json *answer);
+enum fdit_status fdit_studio_cancel(fdit_context *ctx, struct fdit_studio *s, int64_t id);
+/* All orders that are known, the newest first, into a list. */
+void fdit_studio_put_orders(struct fdit_studio *s, struct fdit_json *b, json_t *list);
+/* One with its pictures: class, name, seed, and whether each is done; and the command that draws the same. */
+enum fdit_status fdit_studio_put_order(fdit_context *ctx, struct fdit_studio *s, int64_t id,
+                                       struct fdit_json *b);
+/* The file of picture p, the very bytes of `sample`; one that is not drawn is FDIT_ERROR_ARGUMENT. Free with
+ * fdit_free. `name`: for the user's disk. */
+enum fdit_status fdit_studio_picture(fdit_context *ctx, struct fdit_studio *s, int64_t id, int64_t p,
+                                     char **bytes, size_t *n, char name[96]);
+/* How picture p looks after the step at hand, as PNG; asks for it, and waits a second at the most. *bytes
+ * NULL: nothing yet. Pictures in the making are looked at now and then, so that drawing takes 2 % longer at
+ * the most. */
+enum fdit_status fdit_studio_preview(fdit_context *ctx, struct fdit_studio *s, int64_t id, int64_t p,
+                                     char **bytes, size_t *n);
+/* Page `page` from 0 of the contact sheet that `sample --grid` makes, of pictures that are all done. */
+enum fdit_status fdit_studio_sheet(fdit_context *ctx, struct fdit_studio *s, int64_t id, int64_t page,
+                                   char **bytes, size_t *n);
+/* Waits up to a second until something was told after *seen; then puts the order that was told of next, and
+ * *seen becomes that. False: nothing. */
+bool fdit_studio_next(struct fdit_studio *s, uint64_t *seen, struct fdit_json *b);
+uint64_t fdit_studio_now(struct fdit_studio *s); /* what was told last */
+
+#endif
