@@ -286,7 +286,7 @@ endif
 EXTRA_PROGRAMS += tests/finediffusion-mpi
 check_SCRIPTS += tests/finediffusion-mpi
 tests_finediffusion_mpi_SOURCES = $(fdit_cli_sources) host/ranks.h
-tests_finediffusion_mpi_LDADD = libfdit_all.la libfdit_mpi.la
+tests_finediffusion_mpi_LDADD = libfdit_serve.la libfdit_all.la libfdit_mpi.la
 CLEANFILES += tests/finediffusion-mpi
 endif
 if HAVE_MPICH
@@ -294,7 +294,7 @@ EXTRA_LTLIBRARIES += libfdit_mpich.la
 EXTRA_PROGRAMS += tests/finediffusion-mpich
 check_SCRIPTS += tests/finediffusion-mpich
 tests_finediffusion_mpich_SOURCES = $(fdit_cli_sources) host/ranks.h
-tests_finediffusion_mpich_LDADD = libfdit_all.la libfdit_mpich.la
+tests_finediffusion_mpich_LDADD = libfdit_serve.la libfdit_all.la libfdit_mpich.la
 CLEANFILES += tests/finediffusion-mpich libfdit_mpich.la
 endif
 
