@@ -18,5 +18,5 @@ fdit_sources += \
 	src/sample/top_up.c src/sample/top_up.h \
 	src/sample/contact_sheet.c src/sample/contact_sheet.h \
 	src/sample/drawer.c src/sample/drawer.h \
-	src/sample/job.c src/sample/job.h
+	src/sample/job.c src/sample/job.h src/sample/several.c src/sample/running.h
 fdit_sources += src/sample/new_classes.c src/sample/new_classes.h
