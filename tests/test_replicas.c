@@ -211,6 +211,55 @@ START_TEST(like_one_device)
 }
 END_TEST
 
+/* With learnt guidance every device needs the average, and the base's values where that guides. */
+static struct fdit_train_options learning(const char *out, int devices, bool base)
+{
+    static char from[4096];
+    struct fdit_train_options o = options(out, devices);
+    snprintf(from, sizeof from, "%s", test_path(folder, "alone/delta.safetensors"));
+    o.lr = 1e-2; /* so that an average of the step before would show */
+    o.learn_guidance = 8;
+    o.learn_from = base ? 0 : 2;
+    if (base) {
+        o.from_scratch = false;
+        o.base = from;
+        o.model = NULL;
+        o.size = o.channels = 0;
+        o.tune = "finediffusion";
+        o.learn_guide = FDIT_LEARN_BASE;
+    }
+    return o;
+}
+
+START_TEST(learnt_guidance)
+{
+    for (int base = 0; base < 2; base++) {
+        struct seen one = { 0 };
+        char name[32];
+        snprintf(name, sizeof name, "learns%d", base);
+        struct fdit_train_options o = learning(name, 1, base);
+        ck_assert_ok(ctx, train("cpu", &o, &one));
+        for (int i = 0; i < n_lists; i++) {
+            struct seen seen = { 0 }, again = { .stop_at = 3 };
+            char whole[32], stopped[32];
+            snprintf(whole, sizeof whole, "learns%d.%d", base, i);
+            snprintf(stopped, sizeof stopped, "learns%d.%d.stopped", base, i);
+            o = learning(whole, 2, base);
+            ck_assert_ok(ctx, train(lists[i], &o, &seen));
+            close_losses(&seen, &one, 1, lists[i]);
+            o = learning(stopped, 2, base);
+            ck_assert_int_eq(train(lists[i], &o, &again), FDIT_INTERRUPTED);
+            fdit_context_free(ctx); /* a stop request stays for good */
+            ctx = fdit_context_new();
+            o.resume = true;
+            again.stop_at = 0;
+            ck_assert_ok(ctx, train(lists[i], &o, &again));
+            same_result(whole, stopped);
+        }
+    }
+}
+END_TEST
+
 START_TEST(stop_and_resume)
 {
     for (int i = 0; i < n_lists; i++) {
@@ -684,6 +733,7 @@ int main(void)
     tcase_add_unchecked_fixture(tcase, make_folder, remove_folder);
     tcase_add_test(tcase, threads_together);
     tcase_add_test(tcase, like_one_device);
+    tcase_add_test(tcase, learnt_guidance);
     tcase_add_test(tcase, stop_and_resume);
     tcase_add_test(tcase, device_fails);
     tcase_add_test(tcase, device_fails_anywhere);

@@ -522,13 +522,13 @@ out:
     return status;
 }
 
-/* The average that learnt guidance looks at is kept on the first device alone. */
+/* The average that learnt guidance looks at goes to all devices of a process, not to other processes. */
 static enum fdit_status plan_learning(fdit_context *ctx, struct run *r)
 {
     enum fdit_status status = FDIT_OK;
-    if (r->devices->n > 1 || r->output.hooks.exchange)
+    if (r->output.hooks.exchange)
         FAIL(ctx, FDIT_ERROR_UNSUPPORTED,
-             "--learn-guidance works on one device; give one --device, or leave it out");
+             "--learn-guidance works in one process, on any of its devices; run one, or leave it out");
     TRY(fdit_step_learn_guidance(ctx, r->step));
     TRY(fdit_learn_new(ctx, r->o, &r->rule, r->objective, r->guide_rank, (size_t)r->o->batch, &r->learn));
 out:
@@ -680,6 +680,8 @@ static enum fdit_status load_replicas(fdit_context *ctx, struct run *r)
             TRY(fdit_model_set_prior(ctx, m, r->prior.table));
         TRY(r->o->from_scratch ? fdit_model_init(ctx, m, r->o->seed)
                                : fdit_model_load(ctx, m, files, r->start ? 2 : 1, true, NULL));
+        if (m->options.base_values)
+            TRY(fdit_learn_load_base(ctx, m, r->base));
     }
 out:
     return status;

@@ -64,11 +64,14 @@ static enum fdit_status add_replica(fdit_context *ctx, struct fdit_replicas *r, 
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_model_options o = r->models[0]->options;
-    o.ema = false;
+    const bool learns = fdit_step_learns_guidance(r->steps[0]);
+    o.ema = learns; /* a copy of the first one's, which its predictions are made with */
     o.profiles = false;
     o.moments = 0;
     TRY(fdit_model_new(ctx, dev, &r->models[0]->config, &o, &r->models[i]));
     TRY(fdit_step_new(ctx, r->models[i], objective, micros, &r->steps[i]));
+    if (learns)
+        TRY(fdit_step_learn_guidance(ctx, r->steps[i]));
 out:
     return status;
 }
@@ -191,7 +194,7 @@ out:
 
 /* ------------------------------------------------------------------ the exchange */
 
-enum direction { READ_GRADIENTS, WRITE_GRADIENTS, READ_VALUES, WRITE_VALUES };
+enum direction { READ_GRADIENTS, WRITE_GRADIENTS, READ_VALUES, WRITE_VALUES, READ_AVERAGES, WRITE_AVERAGES };
 
 /* All trained groups of model i, but for the table of r->rows, from or to host memory, in the order of the
  * list. */
@@ -202,11 +205,13 @@ static enum fdit_status transfer(fdit_context *ctx, const struct fdit_replicas *
     struct fdit_model *m = r->models[i];
     for (int g = 0; g < m->params.n_groups; g++) {
         const struct fdit_group *group = &m->params.groups[g];
-        bool gradients = way == READ_GRADIENTS || way == WRITE_GRADIENTS;
+        const bool reads = way == READ_GRADIENTS || way == READ_VALUES || way == READ_AVERAGES;
         if (!group->trained || g == fdit_replica_rows_group(r->rows))
             continue;
-        struct fdit_tensor t = fdit_tensor_of(gradients ? group->grad : group->value, FDIT_F32);
-        if (way == READ_GRADIENTS || way == READ_VALUES)
+        fdit_buffer *const buffers[] = { group->grad,  group->grad, group->value,
+                                         group->value, group->ema,  group->ema };
+        struct fdit_tensor t = fdit_tensor_of(buffers[way], FDIT_F32);
+        if (reads)
             TRY(fdit_read(ctx, m->dev, t, host, group->trained));
         else
             fdit_write(m->dev, t, host, group->trained);
@@ -250,6 +255,21 @@ static enum fdit_status write_values(fdit_context *ctx, void *user, int i)
     return updates(r, i) ? FDIT_OK : transfer(ctx, r, i, WRITE_VALUES, r->vectors[0]);
 }
 
+static enum fdit_status write_averages(fdit_context *ctx, void *user, int i)
+{
+    struct fdit_replicas *r = user;
+    return updates(r, i) ? FDIT_OK : transfer(ctx, r, i, WRITE_AVERAGES, r->vectors[0]);
+}
+
+/* Learnt guidance looks at the average of the trained parameters on every device. */
+static enum fdit_status share_averages(fdit_context *ctx, struct fdit_replicas *r)
+{
+    enum fdit_status status = transfer(ctx, r, 0, READ_AVERAGES, r->vectors[0]);
+    if (status != FDIT_OK)
+        return blame(ctx, r, 0, status);
+    return run_all(ctx, r, write_averages);
+}
+
 enum fdit_status fdit_replicas_share(fdit_context *ctx, struct fdit_replicas *r)
 {
     enum fdit_status status = FDIT_OK;
@@ -261,6 +281,8 @@ enum fdit_status fdit_replicas_share(fdit_context *ctx, struct fdit_replicas *r)
         return blame(ctx, r, 0, status);
     TRY(r->exchange->share(ctx, r->exchange, r->vectors[0], r->elements));
     TRY(run_all(ctx, r, write_values));
+    if (fdit_step_learns_guidance(r->steps[0]))
+        TRY(share_averages(ctx, r));
     if (r->rows && !r->shared)
         TRY(fdit_replica_rows_share(ctx, r->rows, r->models));
     r->shared = true;
@@ -283,6 +305,11 @@ static enum fdit_status micro_part(fdit_context *ctx, void *user, int i)
     part.t += first;
     part.rows += first;
     part.scales = part.scales ? part.scales + first : NULL;
+    if (part.strength) {
+        part.strength += first;
+        part.class_rows += first;
+        part.guide_rows += first;
+    }
     part.first = part.first || in_shards(r);
     fdit_step_micro(r->steps[i], &part);
     return fdit_device_status(ctx, r->models[i]->dev);

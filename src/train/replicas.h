@@ -2,8 +2,8 @@
  * replicas.h: one training step on one or several devices at once: data parallel. Every device has the whole
  * network and takes an equal part of each batch; gradients meet on the host, are added in the order of the
  * devices (exchange.h), and go to the first one, which alone has optimiser and EMA; the new values go back to
- * all. So all devices compute with the same bits, whatever they are, and a run's state is the first
- * device's.
+ * all, and with learnt guidance the averages that it looks at. So all devices compute with the same bits,
+ * whatever they are, and a run's state is the first device's.
  *
  *     TRY(fdit_replicas_new(ctx, devices, model, step, objective, micros, NULL, &r));
  *     ... plans: fdit_replicas_model(r, i)->plan ...

@@ -29,6 +29,7 @@ struct fdit_step {
     float *host_losses;                         /* [micros, B, 2] */
     float host_norm;
     /* learnt guidance; absent without it */
+    bool learns;
     fdit_buffer *guided;
     struct fdit_tensor average, difference; /* [B, O C, S, S] E; E - G */
     struct fdit_tensor target;              /* [B, C, S, S] noise that makes the target of it */
@@ -44,7 +45,7 @@ static size_t set_of(const struct fdit_step *s)
 
 static size_t sets(const struct fdit_step *s)
 {
-    return fdit_has(s->target) ? 2 : 1;
+    return s->learns ? 2 : 1;
 }
 
 /* Losses b of a micro-batch: (mse, vb) pairs, or one cross entropy each. */
@@ -105,9 +106,15 @@ enum fdit_status fdit_step_learn_guidance(fdit_context *ctx, struct fdit_step *s
     s->average = (struct fdit_tensor){ NULL, 0, FDIT_F32 };
     s->difference = fdit_at(s->average, out);
     s->target = fdit_at(s->difference, out);
+    s->learns = true;
     return fdit_plan_add(ctx, &s->model->plan, FDIT_PLAN_BATCH, &s->guided,
                          (2 * out + fdit_page_floats(n * (size_t)c->channels)) * sizeof(float),
                          "targets of learnt guidance");
+}
+
+bool fdit_step_learns_guidance(const struct fdit_step *s)
+{
+    return s->learns;
 }
 
 void fdit_step_free(struct fdit_step *s)

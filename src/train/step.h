@@ -32,6 +32,7 @@ void fdit_step_bind(struct fdit_step *step); /* after fdit_model_allocate */
  * for the true class, G the guide. Call before fdit_model_allocate; the model needs options.ema, and for
  * micro.guide FDIT_VALUES_BASE options.base_values. Adds tensors to the plan. */
 enum fdit_status fdit_step_learn_guidance(fdit_context *ctx, struct fdit_step *step);
+bool fdit_step_learns_guidance(const struct fdit_step *step);
 
 /* One micro-batch, host memory: samples <= the model's batch. A classifier has no t and noise; its
  * labels are in `rows`. */
