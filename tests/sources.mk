@@ -338,6 +338,8 @@ EXTRA_DIST += tests/test_report_page.sh
 
 TESTS += tests/test_eval_sources.sh
 EXTRA_DIST += tests/test_eval_sources.sh
+TESTS += tests/test_eval_deal.sh
+EXTRA_DIST += tests/test_eval_deal.sh
 
 TESTS += tests/test_eval_every.sh
 EXTRA_DIST += tests/test_eval_every.sh

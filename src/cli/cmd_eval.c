@@ -345,15 +345,57 @@ out:
     return status;
 }
 
+/* With a->o.deal, before its `take`: this process's part of the features, and nothing else. */
+static enum fdit_status measure(struct fdit_cli *cli, struct fdit_eval_args *a, struct fdit_eval_work *work,
+                                bool series, int n, char **operands)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_eval_result result = { 0 };
+    struct fdit_eval_watch watch = { .cli = cli };
+    if (series)
+        return fdit_cli_eval_series(cli, a, &watch, work, n, operands);
+    if (a->drawn.base)
+        TRY(fdit_cli_eval_draw(cli, a, &watch, work));
+    TRY(fdit_cli_eval_measure(cli, work->devices.n ? work->devices.list[0] : NULL, &a->o, &watch, &result));
+    if (!cli->plan && (!a->o.deal || a->o.deal->take))
+        TRY(cli->json ? fdit_cli_eval_json(cli, &a->o, &result) : fdit_cli_print_eval(cli, &a->o, &result));
+out:
+    fdit_eval_result_fini(&result);
+    return status;
+}
+
+/* Alone, or with the other processes that a launcher started. */
+static enum fdit_status measure_together(struct fdit_cli *cli, struct fdit_eval_args *a,
+                                         struct fdit_eval_work *work, bool series, int n, char **operands)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_eval_dealing dealing = { .lock = FDIT_FOLDER_UNLOCKED };
+    bool needs_device;
+    TRY(check(cli, a, series, &needs_device));
+    TRY(fdit_cli_eval_deal(cli, a, needs_device, &dealing));
+    if (needs_device)
+        TRY(fdit_cli_devices(cli, &work->devices));
+    if (a->o.deal) {
+        TRY(measure(cli, a, work, series, n, operands));
+        TRY(fdit_cli_eval_turn(cli, &dealing));
+    }
+    if (dealing.turn)
+        TRY(measure(cli, a, work, series, n, operands));
+out:
+    a->o.deal = NULL;
+    fdit_cli_eval_deal_end(&dealing);
+    return status;
+}
+
 static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operands)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_eval_args *a = p;
-    struct fdit_eval_result result = { 0 };
     struct fdit_eval_watch watch = { .cli = cli };
     struct fdit_eval_work work = { .run = NULL };
-    bool needs_device, series;
+    bool series;
     if (a->utility) {
+        TRY(fdit_cli_eval_alone(cli));
         TRY(fdit_cli_devices(cli, &work.devices));
         TRY(fdit_cli_eval_utility(cli, a, &watch, &work, n, operands));
         goto out;
@@ -369,22 +411,10 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     if (a->o.generated)
         TRY(check_drawn(cli, a, series));
     a->o.threads = cli->threads;
-    TRY(check(cli, a, series, &needs_device));
-    if (needs_device)
-        TRY(fdit_cli_devices(cli, &work.devices));
-    if (series) {
-        TRY(fdit_cli_eval_series(cli, a, &watch, &work, n, operands));
-        goto out;
-    }
-    if (a->drawn.base)
-        TRY(fdit_cli_eval_draw(cli, a, &watch, &work));
-    TRY(fdit_cli_eval_measure(cli, needs_device ? work.devices.list[0] : NULL, &a->o, &watch, &result));
-    if (!cli->plan)
-        TRY(cli->json ? fdit_cli_eval_json(cli, &a->o, &result) : fdit_cli_print_eval(cli, &a->o, &result));
+    TRY(measure_together(cli, a, &work, series, n, operands));
 out:
     if (status != FDIT_OK)
         fdit_cli_progress_drop(cli);
-    fdit_eval_result_fini(&result);
     close_work(&work);
     return status;
 }
@@ -398,7 +428,9 @@ const struct fdit_command fdit_command_eval = {
              "folder of 'sample' or its manifest.jsonl (the pictures that it names), or a file of features. "
              "With --base the pictures are drawn as 'sample' "
              "draws them, measured and not kept; checkpoints of a run in place of GENERATED show how they "
-             "become better. --part divides the work over machines.\n\n"
+             "become better. Processes that mpirun or srun starts together share the work by the folder "
+             "eval-features, which keeps the features of each 64 pictures: one of them measures, with the "
+             "bits of one process, and what is there is not computed again. --part divides by hand.\n\n"
              "fd is the Frechet distance: FID where the features are Inception's. It is too large for "
              "few pictures, whatever they show; kid is not, and may be below 0 by chance. precision: how "
              "many generated pictures look like a real one; recall: how many real ones look like a "

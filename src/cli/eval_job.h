@@ -4,6 +4,8 @@
 #define FDIT_CLI_EVAL_JOB_H
 
 #include "cli/cli.h"
+
+#include "core/folder_lock.h"
 #include "eval/evaluate.h"
 #include "sample/drawer.h"
 #include "train/held_out.h"
@@ -42,6 +44,26 @@ struct fdit_eval_work {
 /* Opens what a->drawn says into w->drawer (closing the one before) and a->o.drawing. */
 enum fdit_status fdit_cli_eval_draw(struct fdit_cli *cli, struct fdit_eval_args *a,
                                     struct fdit_eval_watch *watch, struct fdit_eval_work *w);
+
+/* ---- eval_deal.c */
+/* Processes that a launcher started together share the work of one command (eval/deal.h): all compute
+ * features, and one of them measures and prints. */
+struct fdit_eval_dealing {
+    struct fdit_deal deal;
+    char *job; /* a folder of this command's, which says who is at work; NULL: nothing is shared */
+    struct fdit_folder_lock lock;
+    bool turn;                 /* this process measures */
+    bool quiet, verbose, json; /* as they were typed */
+};
+/* Before anything is opened; pictures: there are some that go through a network. Then a->o.deal is set where
+ * the work is shared. End with fdit_cli_eval_deal_end, also after a failure. */
+enum fdit_status fdit_cli_eval_deal(struct fdit_cli *cli, struct fdit_eval_args *a, bool pictures,
+                                    struct fdit_eval_dealing *d);
+/* FDIT_ERROR_ARGUMENT for --utility in one of several processes. */
+enum fdit_status fdit_cli_eval_alone(struct fdit_cli *cli);
+/* When this process has computed its part: whether it is its turn to measure, in d->turn. */
+enum fdit_status fdit_cli_eval_turn(struct fdit_cli *cli, struct fdit_eval_dealing *d);
+void fdit_cli_eval_deal_end(struct fdit_eval_dealing *d);
 
 /* ---- eval_utility.c */
 /* eval [GENERATED] --utility REAL TEST: the devices in w are open. */

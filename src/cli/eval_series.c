@@ -116,9 +116,12 @@ static enum fdit_status measure_one(struct fdit_cli *cli, struct fdit_eval_args 
     TRY(fdit_cli_eval_measure(cli, w->devices.list[0], &o, watch, &result));
     if (cli->plan)
         goto out;
+    if (a->o.deal && !a->o.deal->take)
+        goto keep;
     memcpy(p->values, result.values, sizeof p->values);
     p->n = result.n_values;
     TRY(cli->json ? print_point_json(cli, p, result.generated.points.n) : FDIT_OK);
+keep:
     *a->o.kept_real = result.real;
     result.real = (struct fdit_feature_set){ 0 };
 out:
@@ -162,17 +165,21 @@ enum fdit_status fdit_cli_eval_series(struct fdit_cli *cli, struct fdit_eval_arg
         TRY(measure_one(cli, a, watch, w, base, &points[i]));
         if (cli->plan) /* that of the others is the same */
             goto out;
+        if (a->o.deal && !a->o.deal->take)
+            continue;
         if (!cli->json && i == 0)
             print_header(cli, &points[0]);
         if (!cli->json)
             print_point(cli, &points[i]);
     }
-    if (a->o.report) {
+    if (a->o.report && (!a->o.deal || a->o.deal->take)) {
         TRY(fdit_eval_series_report(cli->ctx, points, (size_t)n, real.path, a->o.report));
         fdit_cli_note(cli, "a report in %s", a->o.report);
     }
 out:
     a->o.kept_real = NULL;
+    a->drawn.base = base; /* as for one run, for a second pass */
+    a->drawn.delta = NULL;
     fdit_feature_set_fini(&real);
     fdit_free(points);
     return status;

@@ -16,7 +16,7 @@ fdit_cli_sources += \
 	src/cli/commands.h \
 	src/cli/common.c \
 	src/cli/complete.c src/cli/complete.h \
-	src/cli/eval_job.h \
+	src/cli/eval_deal.c src/cli/eval_job.h \
 	src/cli/eval_print.c src/cli/eval_print.h \
 	src/cli/eval_series.c \
 	src/cli/eval_utility.c \

@@ -28,6 +28,8 @@ struct fdit_drawing {
      * pixels of *out belong to the drawing and stay until the next call. The same i gives the same bits. */
     enum fdit_status (*picture)(fdit_context *ctx, void *self, size_t i, size_t end,
                                 struct fdit_picture *out);
+    /* A hash of what decides the pictures: weights, options, classes and seeds. */
+    enum fdit_status (*identity)(fdit_context *ctx, void *self, uint64_t *hash);
     /* "Parus major, seed 3". Free with fdit_free. */
     enum fdit_status (*title)(fdit_context *ctx, void *self, size_t i, char **out);
 };

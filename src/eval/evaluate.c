@@ -110,6 +110,7 @@ static struct fdit_gather_options gather_options(const struct fdit_eval_job *j, 
                                          .rules = j->rules,
                                          .workers = j->o->workers,
                                          .skip_bad = j->o->skip_bad,
+                                         .deal = j->o->deal,
                                          .on_begin = j->hooks ? j->hooks->on_begin : NULL,
                                          .on_picture = j->hooks ? j->hooks->on_picture : NULL,
                                          .user = j->hooks ? j->hooks->user : NULL };
@@ -333,6 +334,25 @@ out:
     return status;
 }
 
+/* This process's pieces of all that `run_sets` will take. */
+static enum fdit_status deal_sets(fdit_context *ctx, struct fdit_eval_job *j, struct fdit_eval_result *r)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_feature_set other = { 0 }, *y = &r->generated;
+    const struct fdit_taxonomy *classes = j->classes ? j->classes : r->real.taxonomy;
+    for (int k = REAL; k <= GENERATED; k++)
+        if (j->runs[k])
+            TRY(fdit_feature_set_run(ctx, j->pool, j->extractor, &j->how[k], k == REAL ? &r->real : y));
+    if (!j->o->classifier || j->o->drawing)
+        return FDIT_OK;
+    struct fdit_gather_options o = gather_options(j, false, classes ? classes : y->taxonomy);
+    o.logits = true;
+    TRY(fdit_feature_set_gather(ctx, j->pool, j->classifier, y->path, &o, &other));
+out:
+    fdit_feature_set_fini(&other);
+    return status;
+}
+
 static enum fdit_status check_sets(fdit_context *ctx, const struct fdit_eval_result *r)
 {
     const struct fdit_feature_set *x = &r->real, *y = &r->generated;
@@ -494,6 +514,10 @@ static enum fdit_status measure(fdit_context *ctx, struct fdit_eval_job *j, stru
     enum fdit_status status = FDIT_OK;
     const struct fdit_eval_options *o = j->o;
     TRY(load_networks(ctx, j));
+    if (o->deal && !o->deal->take) {
+        status = deal_sets(ctx, j, r);
+        goto out;
+    }
     TRY(run_sets(ctx, j, r));
     TRY(fdit_feature_sets_check_weights(ctx, &r->real, &r->generated));
     if (r->generated.label && (j->wanted || o->by_class || o->report))

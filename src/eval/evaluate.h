@@ -37,9 +37,11 @@ struct fdit_eval_options {
     const char *by;                     /* tables: class, tail and ranks, with commas between; NULL: all */
     struct fdit_extractor *extractor;   /* open already, in place of `features`; stays open; NULL */
     struct fdit_feature_set *kept_real; /* the real set of a result before, which is taken; NULL */
-    int threads;                        /* for the metrics; 0: as the machine has */
-    size_t memory;                      /* limit of the plan in bytes; 0: what the device has */
-    bool plan_only;                     /* the plan is made, told and checked, and nothing is measured */
+    struct fdit_deal *deal; /* the pictures are shared with other processes; before deal->take nothing is
+                             * measured (deal.h); NULL: they are not */
+    int threads;            /* for the metrics; 0: as the machine has */
+    size_t memory;          /* limit of the plan in bytes; 0: what the device has */
+    bool plan_only;         /* the plan is made, told and checked, and nothing is measured */
 };
 /* A row for each option (core/option_table.h). */
 extern const struct fdit_option fdit_eval_option_table[];

@@ -15,6 +15,7 @@
 
 #include "data/dataset.h"
 #include "data/loader.h"
+#include "eval/deal.h"
 #include "eval/drawing.h"
 #include "eval/extractor.h"
 #include "eval/statistics.h"
@@ -61,6 +62,16 @@ enum fdit_status fdit_feature_sets_check_weights(fdit_context *ctx, const struct
 enum fdit_status fdit_feature_sets_merge(fdit_context *ctx, struct fdit_feature_set *sets, size_t n,
                                          struct fdit_feature_set *out);
 
+/* Adds to the message about a picture that ends the work what may be done about it; other failures stay. */
+enum fdit_status fdit_feature_set_advise(fdit_context *ctx, enum fdit_status found);
+/* The class of picture i of the data set, cache or drawing that an open set was made for. */
+static inline int32_t fdit_feature_set_label(const struct fdit_feature_set *s, size_t i)
+{
+    if (s->drawing)
+        return s->drawing->label(s->drawing->self, i);
+    return s->cache ? fdit_cache_label(s->cache, i) : fdit_dataset_label(s->dataset, i);
+}
+
 /* "DATA/class/file.png", or "picture 17 of FILE". Free with fdit_free. */
 enum fdit_status fdit_feature_set_name(fdit_context *ctx, const struct fdit_feature_set *s, size_t i,
                                        char **out);
@@ -90,6 +101,7 @@ struct fdit_gather_options {
     bool features, logits, moments;      /* what is kept; memory without the first two does not grow */
     bool spatial;                        /* moments of the features that keep places, where there are any */
     const struct fdit_drawing *drawing;  /* in place of the pictures at the path; NULL */
+    struct fdit_deal *deal;              /* the work is shared with other processes (deal.h); NULL */
     struct fdit_extractor *classifier;   /* of a drawing: whose logits are kept, in the same pass; NULL */
     const struct fdit_eval_split *split; /* NULL: all pictures */
     int part, parts;                     /* pictures part n / parts .. (part + 1) n / parts - 1; 0, 0: all */
@@ -116,7 +128,8 @@ struct fdit_passing {
 enum fdit_status fdit_feature_set_plan(fdit_context *ctx, struct fdit_feature_set *s,
                                        const struct fdit_extractor *e, const struct fdit_gather_options *o,
                                        size_t memory, struct fdit_plan *kept, struct fdit_passing *passing);
-/* Runs every picture of an open set through the network. On failure the caller still closes the set. */
+/* Runs every picture of an open set through the network; with o->deal, before deal->take, only this process's
+ * pieces, of which the set keeps nothing. On failure the caller still closes the set. */
 enum fdit_status fdit_feature_set_run(fdit_context *ctx, struct fdit_pool *pool, struct fdit_extractor *e,
                                       const struct fdit_gather_options *o, struct fdit_feature_set *s);
 /* Both. */

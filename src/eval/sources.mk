@@ -3,12 +3,14 @@ fdit_sources += \
 	src/eval/bootstrap.c src/eval/bootstrap.h \
 	src/eval/by_class.c \
 	src/eval/confusion.c src/eval/confusion.h \
+	src/eval/deal.c src/eval/deal.h \
 	src/eval/diversity.c \
 	src/eval/drawing.h \
 	src/eval/evaluate.c src/eval/evaluate.h \
 	src/eval/extractor.c src/eval/extractor.h \
 	src/eval/feature_file.c \
 	src/eval/feature_merge.c \
+	src/eval/feature_run.c \
 	src/eval/feature_set.c src/eval/feature_set.h \
 	src/eval/frechet.c src/eval/frechet.h \
 	src/eval/frechet_infinity.c \

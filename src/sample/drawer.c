@@ -2,8 +2,10 @@
 #include "sample/drawer.h"
 
 #include "core/file.h"
+#include "core/fnv.h"
 #include "core/mem.h"
 #include "core/phase.h"
+#include "sample/identity.h"
 #include "sample/painter.h"
 #include "sample/request.h"
 
@@ -85,6 +87,27 @@ static enum fdit_status picture_of(fdit_context *ctx, void *self, size_t i, size
         TRY(draw_round(ctx, d, i, end));
     *out = (struct fdit_picture){ size, size, d->drawing.channels, d->pixels + (i - d->first) * d->bytes };
 out:
+    return status;
+}
+
+static enum fdit_status identity_of(fdit_context *ctx, void *self, uint64_t *hash)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_drawer *d = self;
+    struct fdit_identity_files files = { 0 };
+    struct fdit_identity id = { .options = NULL };
+    TRY(fdit_identity_read(ctx, &d->source, &files));
+    if (fdit_painter_vae(d->painter))
+        TRY(fdit_vae_hash(ctx, fdit_painter_vae(d->painter), &files.vae));
+    TRY(fdit_identity_init(ctx, &d->options, &d->source, &files, NULL, fdit_painter_steps(d->painter), &id));
+    *hash = fdit_fnv(FDIT_FNV_START, id.picture, sizeof id.picture);
+    for (size_t i = 0; i < d->request.n; i++) {
+        const struct fdit_request_item item = fdit_request_at(&d->request, i);
+        const uint64_t pair[2] = { (uint64_t)item.id, item.seed };
+        *hash = fdit_fnv(*hash, pair, sizeof pair);
+    }
+out:
+    fdit_identity_fini(&id);
     return status;
 }
 
@@ -199,6 +222,7 @@ enum fdit_status fdit_drawer_open(fdit_context *ctx, const struct fdit_devices *
                                         .other = other_plan,
                                         .load = load,
                                         .picture = picture_of,
+                                        .identity = identity_of,
                                         .title = title_of };
     *out = d;
     d = NULL;
