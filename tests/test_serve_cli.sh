@@ -26,7 +26,7 @@ begin() {
     "$program" serve --port 0 "$@" >told 2>stderr &
     child=$!
     waited=0
-    until grep -q '#' told; do
+    until grep -q '#' told 2>/dev/null; do
         kill -0 $child 2>/dev/null || { fail "serve $* ended" "$(cat stderr)"; finish; }
         waited=$((waited + 1))
         [ $waited -lt 600 ] || { fail "serve $* does not begin" "$(cat stderr)"; finish; }
@@ -55,7 +55,7 @@ api info
 equal 'info' "$status" 200
 says answer '"classes":52'
 api 'tree?node=-1&first=1&count=2'
-equal 'a part of the tree' "$(cat answer)" '{"node":-1,"name":"","children":52,"classes":52,"above":[],"total":52,"first":1,"nodes":[{"node":1,"name":"B"},{"node":2,"name":"C"}]}'
+equal 'a part of the tree' "$(cat answer)" '{"node":-1,"name":"","children":52,"classes":52,"above":[],"numbers":{},"some":[0,4,8,13,17,21,26,30,34,39,43,47],"select":"all","total":52,"first":1,"nodes":[{"node":1,"name":"B"},{"node":2,"name":"C"}]}'
 api 'search?q=%231'
 says answer '"total":1,.*"node":1,"name":"B"'
 api 'tree?node=52'
@@ -206,4 +206,58 @@ for k in $(seq 70); do
 done
 equal 'the queue is full' "$full" yes
 end # in the middle of a drawing
+
+# ------------------------------------------------------------------ two deltas, real pictures, runs, numbers
+mkdir data
+gzip -dc "$source/data/letters-test.tar.gz" | (cd data && tar xf - A/mono A/hand B/mono B/hand) || exit 99
+run="--data data --batch 4 --seed 7 --quiet --lr 1e-2 --ema 0.5 --steps 3"
+good train $run --preview-every 0 --from-scratch --tune full --model 32,2,2,4 --size 24 --channels 1 --out base
+weights="--base base/delta.safetensors"
+good train $run $weights --val 0.5 --preview-every 2 --out fine
+good train $run $weights --preview-every 0 --tune difffit-linear --out scales
+printf 'class\tprecision\tremark\nA/mono\t0.25\tgood\nB/mono\t0.75\tbad\nC/none\t9\t\n' >numbers.tsv
+printf 'name\tprecision\nA/mono\t0.25\n' >nameless.tsv
+refused 'nameless.tsv,class' serve $weights --by-class nameless.tsv
+refused 'no-run' serve $weights --run no-run
+refused 'no-data' serve $weights --data no-data
+begin $weights --delta fine/delta.safetensors --delta scales/delta.safetensors --data data --run fine --by-class numbers.tsv
+how='"per-class":2,"sampler":"ddim","steps":3'
+for delta in 0 1; do
+    draw "{\"classes\":\"all\",$how,\"delta\":$delta}"
+    eval "order$delta=$order"
+done
+for delta in 0 1; do
+    [ $delta = 0 ] && name=fine number=$order0 || name=scales number=$order1
+    good sample $weights --delta $name/delta.safetensors --per-class 2 --sampler ddim --steps 3 --out "drawn-$name"
+    await "$number" done
+    as_sample "$number" "drawn-$name" 0 1 2 3 4 5 6 7
+done
+api 'tree?node=1'
+says answer '"real":[1-9]'
+says answer '"precision":0.25'
+says answer '"val_loss":'
+says answer '"select":"#1"'
+checks=$((checks + 1))
+grep -q 'remark' answer && fail 'a column without numbers is shown'
+api 'tree?node=-1'
+says answer '"precision":0.5'
+api 'real?node=0&picture=0'
+equal 'a real picture' "$status" 200
+has 'a real picture' answer IHDR
+for path in 'real?node=0&picture=999999' 'real?node=99999' 'log?run=1' 'run-preview?run=0&step=77'; do
+    api "$path"
+    equal "$path" "$status" 404
+done
+api runs
+says answer '"run":"fine","previews":\[2'
+api 'run-preview?run=0&step=2'
+same 'a preview' answer fine/previews/step-2.png
+api 'log?run=0&from=0'
+same 'the log' answer fine/log.jsonl
+lines=$(head -n 2 fine/log.jsonl | wc -c)
+printf '{"step":' >>fine/log.jsonl # a line that is being written
+api "log?run=0&from=$lines"
+tail -n +3 fine/log.jsonl | grep -v '^{"step":$' >rest
+same 'the rest of the log' answer rest
+end
 finish

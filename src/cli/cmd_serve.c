@@ -2,7 +2,9 @@
  * cmd_serve.c: `finediffusion serve`. */
 #include "cli/cli.h"
 
+#include "core/file.h"
 #include "core/mem.h"
+#include "core/phase.h"
 #include "serve/api.h"
 #include "serve/page.h"
 
@@ -11,15 +13,39 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MOST_HOSTS = 8 };
+enum { MOST_HOSTS = 8, MOST_RUNS = 16, MOST_TABLES = 8 };
 
 struct args {
     struct fdit_sample_options o;
+    const char *data;
+    enum fdit_fit fit;
+    const char *runs[MOST_RUNS], *tables[MOST_TABLES];
+    int n_runs, n_tables;
     const char *listen;
     int port;
     const char *hosts[MOST_HOSTS];
     int n_hosts;
 };
+
+static enum fdit_status parse_run(fdit_context *ctx, void *args, const char *value)
+{
+    struct args *a = args;
+    if (a->n_runs == MOST_RUNS)
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "--run %s: more than %d runs; give fewer", value,
+                         MOST_RUNS);
+    a->runs[a->n_runs++] = value;
+    return FDIT_OK;
+}
+
+static enum fdit_status parse_table(fdit_context *ctx, void *args, const char *value)
+{
+    struct args *a = args;
+    if (a->n_tables == MOST_TABLES)
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "--by-class %s: more than %d tables; give fewer", value,
+                         MOST_TABLES);
+    a->tables[a->n_tables++] = value;
+    return FDIT_OK;
+}
 
 static enum fdit_status parse_host(fdit_context *ctx, void *args, const char *value)
 {
@@ -52,6 +78,21 @@ static const struct fdit_option options[] = {
       .help = "delta.safetensors of a run, or one of its checkpoints; several --delta of one base: the page "
               "shows "
               "their pictures beside each other" },
+    FDIT_HEADING("Shown beside what is drawn"),
+    { ROW(TEXT, "data", "DATA", data),
+      .help = "data set with real pictures of the classes; not each class needs some" },
+    { ROW(CHOICE, "fit", "crop|pad", fit), .usual = "crop", .help = "how those become square" },
+    { FDIT_OPTION_ROW(TEXT, "orient", "exif|none", struct args, o.look.orient),
+      .note = ": as the delta was trained",
+      .help = "turn them upright as their EXIF data say, or leave them as stored" },
+    { FDIT_OPTION_ROW(TEXT, "matte", "white|black|#rrggbb", struct args, o.look.matte),
+      .note = ": as the delta was trained", .help = "background of their transparent pixels" },
+    { ROW(PARSE, "run", "RUN", runs), .parse = parse_run,
+      .help = "run of 'train' whose log and previews are shown, also while it goes on; several times for "
+              "several. "
+              "The losses of its classes (val-classes.tsv) are shown with them" },
+    { ROW(PARSE, "by-class", "FILE.tsv", tables), .parse = parse_table,
+      .help = "table with numbers of each class, as of 'eval --by-class'; several times for several" },
     FDIT_HEADING("Server"),
     { ROW(INT, "port", "N", port), FDIT_RANGE(0, 65535), .usual = "8080",
       .help = "port of the page; 0: one that is free" },
@@ -140,10 +181,41 @@ static void print_banner(struct fdit_cli *cli, const struct fdit_studio *studio,
 struct work {
     struct fdit_devices devices;
     struct fdit_studio *studio;
+    struct fdit_real *real;
+    struct fdit_numbers numbers;
     struct fdit_api *api;
     struct fdit_http *http;
     char *names; /* of the devices */
 };
+
+/* Real pictures and numbers of the classes. A run has no table before its first validation. */
+static enum fdit_status open_shown(struct fdit_cli *cli, const struct args *a, struct work *w)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_order_model *m = fdit_studio_model(w->studio, 0);
+    char *path = NULL;
+    if (a->data) {
+        fdit_phase_begin(cli->ctx, 0, "reading the names of pictures in %s", a->data);
+        status =
+            fdit_real_open(cli->ctx, a->data, &m->source, &a->o.look, a->fit, m->size, m->channels, &w->real);
+        fdit_phase_end(cli->ctx);
+        TRY(status);
+    }
+    for (int i = 0; i < a->n_tables; i++)
+        TRY(fdit_numbers_read(cli->ctx, a->tables[i], m->source.taxonomy, &w->numbers));
+    for (int i = 0; i < a->n_runs; i++) {
+        fdit_free(path);
+        if (!fdit_is_folder(a->runs[i]))
+            FAIL(cli->ctx, FDIT_ERROR_IO, "--run %s: there is no such folder; give the --out of a 'train'",
+                 a->runs[i]);
+        TRY(fdit_path_join(cli->ctx, a->runs[i], "val-classes.tsv", &path));
+        if (fdit_file_exists(path))
+            TRY(fdit_numbers_read(cli->ctx, path, m->source.taxonomy, &w->numbers));
+    }
+out:
+    fdit_free(path);
+    return status;
+}
 
 static enum fdit_status serve(struct fdit_cli *cli, struct args *a, struct work *w)
 {
@@ -154,7 +226,9 @@ static enum fdit_status serve(struct fdit_cli *cli, struct args *a, struct work 
     a->o.storage = cli->weights;
     a->o.memory = cli->memory;
     TRY(fdit_studio_open(cli->ctx, &w->devices, &a->o, &w->studio));
-    TRY(fdit_api_new(cli->ctx, w->studio, &w->api));
+    TRY(open_shown(cli, a, w));
+    const struct fdit_api_shown shown = { w->real, &w->numbers, a->runs, a->n_runs };
+    TRY(fdit_api_new(cli->ctx, w->studio, &shown, &w->api));
     const struct fdit_http_options how = { .listen = a->listen,
                                            .port = a->port,
                                            .hosts = a->hosts,
@@ -187,6 +261,8 @@ out:
     end_drawing(cli, w.studio);
     fdit_http_stop(w.http);
     fdit_api_free(w.api);
+    fdit_numbers_fini(&w.numbers);
+    fdit_real_close(w.real);
     fdit_studio_close(w.studio);
     fdit_free(w.names);
     fdit_devices_close(&w.devices);
@@ -198,19 +274,15 @@ const struct fdit_command fdit_command_serve = {
     .summary = "show a model's classes on a page in the browser",
     .synopsis = "--base FILE [--delta FILE] [OPTION]...",
     .about = "Serves a page on which the tree of classes is looked through and searched, and draws for "
-             "scripts. The "
-             "address that is printed ends with a token, which is new each time; without it nothing but the "
-             "empty page "
-             "is given out. Only this machine can reach the page, unless --listen says otherwise.\n\n"
+             "scripts. The address that is printed ends with a token, which is new each time; without it "
+             "nothing but the empty page is given out. Only this machine can reach the page, unless "
+             "--listen says otherwise.\n\n"
              "Scripts use the same functions, in JSON, with the token in the header 'Authorization: Bearer "
-             "TOKEN': GET "
-             "/api/info, /api/tree, /api/search, /api/orders, /api/order, /api/picture, /api/preview, "
-             "/api/sheet and "
-             "/api/events (server-sent events), POST /api/draw and /api/cancel. An order has the names of "
-             "the options "
+             "TOKEN': GET /api/info, /api/tree, /api/search, /api/orders, /api/order, /api/picture, "
+             "/api/preview, /api/sheet, /api/real, /api/runs, /api/log, /api/run-preview and /api/events "
+             "(server-sent events), POST /api/draw and /api/cancel. An order has the names of the options "
              "of 'sample', and its pictures are the files that 'sample' writes, byte for byte. One model "
-             "serves all: "
-             "batches are filled from several orders.\n\n"
+             "serves all: batches are filled from several orders.\n\n"
              "SIGTERM and Ctrl-C drop what is queued and end the program within five seconds.",
     .examples = "  finediffusion serve --base base.safetensors --delta run/delta.safetensors\n"
                 "  finediffusion serve --base base.safetensors --port 0 --json\n"

@@ -207,23 +207,6 @@ out:
     return status;
 }
 
-/* Real pictures beside sampled ones look as those that the model was trained on. */
-static enum fdit_status choose_rules(fdit_context *ctx, const struct job *j, struct fdit_picture_rules *out)
-{
-    enum fdit_status status = FDIT_OK;
-    struct fdit_picture_notes notes = { NULL, NULL };
-    const struct fdit_checkpoint *file = j->source.files.list[0];
-    const char *train = fdit_checkpoint_meta(file, "train");
-    struct fdit_picture_words words;
-    if (train)
-        TRY(fdit_picture_notes_read(ctx, fdit_checkpoint_path(file), train, strlen(train), &notes));
-    words = fdit_picture_notes_words(&notes);
-    TRY(fdit_picture_words_rules(ctx, &j->o->look, &words, out));
-out:
-    fdit_picture_notes_fini(&notes);
-    return status;
-}
-
 static enum fdit_status open_outputs(fdit_context *ctx, struct job *j)
 {
     enum fdit_status status = FDIT_OK;
@@ -239,7 +222,7 @@ static enum fdit_status open_outputs(fdit_context *ctx, struct job *j)
     clean_beside(o->latents);
     if (o->grid) {
         struct fdit_picture_rules rules;
-        TRY(choose_rules(ctx, j, &rules));
+        TRY(fdit_sample_source_rules(ctx, &j->source, &o->look, &rules));
         TRY(fdit_contact_sheet_new(ctx, &j->request, j->source.taxonomy, size, channels, o->grid_real, &rules,
                                    &j->sheet));
         j->summary->sheet_classes = fdit_contact_sheet_rows(j->sheet);

@@ -134,3 +134,20 @@ enum fdit_status fdit_sample_source_check(fdit_context *ctx, const struct fdit_s
                              fdit_taxonomy_class_name(s->taxonomy, p->class_id), p->seed, i);
     return FDIT_OK;
 }
+
+enum fdit_status fdit_sample_source_rules(fdit_context *ctx, const struct fdit_sample_source *s,
+                                          const struct fdit_picture_words *typed,
+                                          struct fdit_picture_rules *out)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_picture_notes notes = { NULL, NULL };
+    const struct fdit_checkpoint *file = s->files.list[0];
+    const char *train = fdit_checkpoint_meta(file, "train");
+    if (train)
+        TRY(fdit_picture_notes_read(ctx, fdit_checkpoint_path(file), train, strlen(train), &notes));
+    const struct fdit_picture_words words = fdit_picture_notes_words(&notes);
+    TRY(fdit_picture_words_rules(ctx, typed, &words, out));
+out:
+    fdit_picture_notes_fini(&notes);
+    return status;
+}

@@ -31,6 +31,10 @@ void fdit_sample_source_close(struct fdit_sample_source *s);
 /* Rows and random stream of a picture. */
 struct fdit_picture_spec fdit_sample_source_picture(const struct fdit_sample_source *s, int32_t id,
                                                     uint64_t seed);
+/* How real pictures are read to look as those that the weights were trained on, but for what was typed. */
+enum fdit_status fdit_sample_source_rules(fdit_context *ctx, const struct fdit_sample_source *s,
+                                          const struct fdit_picture_words *typed,
+                                          struct fdit_picture_rules *out);
 /* FDIT_ERROR_NUMERIC, with class, seed and place, unless all n elements of a picture's x are finite. */
 enum fdit_status fdit_sample_source_check(fdit_context *ctx, const struct fdit_sample_source *s,
                                           const struct fdit_picture_spec *p, const float *x, size_t n);

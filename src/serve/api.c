@@ -6,25 +6,30 @@
 #include "core/option_table.h"
 #include "format/json.h"
 #include "serve/find.h"
+#include "serve/runs.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 struct fdit_api {
     struct fdit_studio *studio;
+    struct fdit_api_shown shown;
     const struct fdit_order_model *model; /* the first */
     const struct fdit_taxonomy *taxonomy;
     struct fdit_tree *tree;
     struct fdit_find *find;
 };
 
-enum fdit_status fdit_api_new(fdit_context *ctx, struct fdit_studio *studio, struct fdit_api **out)
+enum fdit_status fdit_api_new(fdit_context *ctx, struct fdit_studio *studio,
+                              const struct fdit_api_shown *shown, struct fdit_api **out)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_api *api = NULL;
     *out = NULL;
     TRY(fdit_alloc(ctx, 1, sizeof *api, &api));
     api->studio = studio;
+    api->shown = *shown;
     api->model = fdit_studio_model(studio, 0);
     api->taxonomy = api->model->source.taxonomy;
     TRY(fdit_tree_new(ctx, api->taxonomy, &api->tree));
@@ -154,6 +159,8 @@ static enum fdit_status answer_info(struct call *c)
         if (fdit_studio_model(c->api->studio, i)->options.delta)
             fdit_json_put_text(b, deltas, NULL, fdit_studio_model(c->api->studio, i)->options.delta);
     fdit_json_put_int(b, NULL, "classes", fdit_taxonomy_n_classes(c->api->taxonomy));
+    fdit_json_put_bool(b, NULL, "real", c->api->shown.real != NULL);
+    fdit_json_put_int(b, NULL, "runs", c->api->shown.n_runs);
     put_ranks(c);
     return put_drawing(c);
 }
@@ -165,11 +172,17 @@ static void put_node(struct call *c, json_t *to, int32_t node)
     const struct fdit_api *api = c->api;
     struct fdit_json *b = &c->json;
     int32_t rank = fdit_tree_rank(api->tree, node), classes;
+    const int32_t *list = fdit_tree_classes(api->tree, node, &classes);
     fdit_json_put_int(b, to, "node", node);
     fdit_json_put_text(b, to, "name", fdit_tree_name(api->tree, node));
+    if (api->shown.real) {
+        int64_t real = 0;
+        for (int32_t i = 0; i < classes; i++)
+            real += (int64_t)fdit_real_count(api->shown.real, list[i]);
+        fdit_json_put_int(b, to, "real", real);
+    }
     if (fdit_tree_is_class(api->tree, node))
         return;
-    fdit_tree_classes(api->tree, node, &classes);
     if (rank >= 0)
         fdit_json_put_text(b, to, "rank", fdit_taxonomy_rank_name(api->taxonomy, rank));
     fdit_json_put_int(b, to, "children", fdit_tree_children(api->tree, node));
@@ -193,6 +206,34 @@ static void put_above(struct call *c, json_t *to, int32_t node)
     }
 }
 
+/* Means over the classes of a node; some of them, evenly spread, to show; and how it is asked for. */
+static enum fdit_status put_details(struct call *c, int32_t node)
+{
+    enum { SOME = 12 };
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_api *api = c->api;
+    const struct fdit_numbers *numbers = api->shown.numbers;
+    int32_t n, rank = fdit_tree_rank(api->tree, node);
+    const int32_t *list = fdit_tree_classes(api->tree, node, &n);
+    char *text = NULL;
+    json_t *j = fdit_json_put_object(&c->json, NULL, "numbers");
+    for (int i = 0; numbers && i < numbers->n; i++)
+        if (!isnan(fdit_numbers_mean(numbers, i, list, n)))
+            fdit_json_put_real(&c->json, j, numbers->names[i], fdit_numbers_mean(numbers, i, list, n));
+    j = fdit_json_put_array(&c->json, NULL, "some");
+    for (int64_t i = 0; i < n && i < SOME; i++)
+        fdit_json_put_int(&c->json, j, NULL, list[n <= SOME ? i : i * n / SOME]);
+    if (fdit_tree_is_class(api->tree, node))
+        TRY(fdit_strf(c->ctx, &text, "#%d", node));
+    else if (rank >= 0)
+        TRY(fdit_strf(c->ctx, &text, "%s=%s", fdit_taxonomy_rank_name(api->taxonomy, rank),
+                      fdit_tree_name(api->tree, node)));
+    fdit_json_put_text(&c->json, NULL, "select", text ? text : "all");
+out:
+    fdit_free(text);
+    return status;
+}
+
 static enum fdit_status answer_tree(struct call *c)
 {
     enum fdit_status status = FDIT_OK;
@@ -207,6 +248,7 @@ static enum fdit_status answer_tree(struct call *c)
     if (node != FDIT_TREE_ROOT)
         fdit_json_put_int(&c->json, NULL, "place", fdit_tree_place(tree, node));
     put_above(c, NULL, node);
+    TRY(put_details(c, node));
     fdit_json_put_int(&c->json, NULL, "total", total);
     fdit_json_put_int(&c->json, NULL, "first", first);
     json_t *nodes = fdit_json_put_array(&c->json, NULL, "nodes");
@@ -346,6 +388,89 @@ out:
     return status;
 }
 
+/* ------------------------------------------------------------------ real pictures and runs */
+
+static enum fdit_status answer_real(struct call *c)
+{
+    enum fdit_status status = FDIT_OK;
+    int32_t node;
+    int64_t k = 0;
+    TRY(take_node(c, &node));
+    TRY(take_number(c, "picture", 0, INT32_MAX, &k));
+    c->reply->type = "image/png";
+    c->reply->code = 404;
+    if (!c->api->shown.real)
+        FAIL(c->ctx, FDIT_ERROR_ARGUMENT, "no real pictures are served; start 'serve' with --data DATA");
+    status = fdit_real_picture(c->ctx, c->api->shown.real, node, (size_t)k, &c->reply->bytes, &c->reply->n);
+    c->reply->code = status == FDIT_ERROR_ARGUMENT ? 404 : 0;
+out:
+    return status;
+}
+
+static enum fdit_status answer_runs(struct call *c)
+{
+    enum fdit_status status = FDIT_OK;
+    json_t *runs = fdit_json_put_array(&c->json, NULL, "runs");
+    for (int i = 0; i < c->api->shown.n_runs; i++) {
+        int64_t *steps = NULL;
+        size_t n;
+        TRY(fdit_runs_previews(c->ctx, c->api->shown.runs[i], &steps, &n));
+        json_t *run = fdit_json_put_object(&c->json, runs, NULL);
+        fdit_json_put_text(&c->json, run, "run", c->api->shown.runs[i]);
+        json_t *list = fdit_json_put_array(&c->json, run, "previews");
+        for (size_t k = 0; k < n; k++)
+            fdit_json_put_int(&c->json, list, NULL, steps[k]);
+        fdit_free(steps);
+    }
+out:
+    return status;
+}
+
+static enum fdit_status take_run(struct call *c, const char **run)
+{
+    enum fdit_status status = FDIT_OK;
+    int64_t i = 0;
+    TRY(take_number(c, "run", 0, INT32_MAX, &i));
+    if (i >= c->api->shown.n_runs) {
+        c->reply->code = 404;
+        FAIL(c->ctx, FDIT_ERROR_ARGUMENT, "run %lld is not there; 'runs' lists them, from 0 on",
+             (long long)i);
+    }
+    *run = c->api->shown.runs[i];
+out:
+    return status;
+}
+
+static enum fdit_status answer_log(struct call *c)
+{
+    enum fdit_status status = FDIT_OK;
+    const char *run;
+    int64_t from = 0;
+    TRY(take_run(c, &run));
+    TRY(take_number(c, "from", 0, INT64_MAX / 2, &from));
+    TRY(fdit_runs_log(c->ctx, run, from, &c->reply->bytes, &c->reply->n));
+    c->reply->type = "text/plain; charset=utf-8";
+out:
+    return status;
+}
+
+static enum fdit_status answer_run_preview(struct call *c)
+{
+    enum fdit_status status = FDIT_OK;
+    const char *run;
+    int64_t step = 0;
+    TRY(take_run(c, &run));
+    TRY(take_number(c, "step", 0, INT64_MAX, &step));
+    c->reply->type = "image/png";
+    status = fdit_runs_preview(c->ctx, run, step, &c->reply->bytes, &c->reply->n);
+    if (status == FDIT_ERROR_ARGUMENT)
+        c->reply->code = 404;
+out:
+    return status;
+}
+
+/* ------------------------------------------------------------------ events */
+
 struct events {
     struct fdit_studio *studio;
     uint64_t seen;
@@ -386,12 +511,21 @@ static const struct {
     bool post;
     enum fdit_status (*answer)(struct call *c);
 } routes[] = {
-    { "info", false, answer_info },       { "tree", false, answer_tree },
-    { "search", false, answer_search },   { "draw", true, answer_draw },
-    { "cancel", true, answer_cancel },    { "orders", false, answer_orders },
-    { "order", false, answer_order },     { "picture", false, answer_picture },
-    { "preview", false, answer_preview }, { "sheet", false, answer_sheet },
+    { "info", false, answer_info },
+    { "tree", false, answer_tree },
+    { "search", false, answer_search },
+    { "draw", true, answer_draw },
+    { "cancel", true, answer_cancel },
+    { "orders", false, answer_orders },
+    { "order", false, answer_order },
+    { "picture", false, answer_picture },
+    { "preview", false, answer_preview },
+    { "sheet", false, answer_sheet },
     { "events", false, answer_events },
+    { "real", false, answer_real },
+    { "runs", false, answer_runs },
+    { "log", false, answer_log },
+    { "run-preview", false, answer_run_preview },
 };
 
 enum fdit_status fdit_api_answer(fdit_context *ctx, void *user, const struct fdit_http_request *request,

@@ -6,8 +6,11 @@ fdit_serve_sources += \
 	src/serve/http.c src/serve/http.h \
 	src/serve/listen.c src/serve/listen.h \
 	src/serve/mhd.c src/serve/mhd.h \
+	src/serve/numbers.c src/serve/numbers.h \
 	src/serve/order.c src/serve/order.h \
 	src/serve/page.h \
+	src/serve/real.c src/serve/real.h \
+	src/serve/runs.c src/serve/runs.h \
 	src/serve/studio.c src/serve/studio.h src/serve/studio_draw.c src/serve/studio_state.h \
 	src/serve/tree.c src/serve/tree.h
 
