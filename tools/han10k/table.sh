@@ -49,7 +49,8 @@ case ${1-} in
 esac
 out=$1
 shift
-classes=10000 others=1000 data='' ranks=radical,strokes base='' judge='' base_steps=60000 model=128,6,4,4 judge_steps=20000 steps=10000 batch=64 per_class=1 watch_pictures=512
+classes=10000 others=1000 data='' ranks=radical,strokes base='' judge='' base_steps=60000 judge_steps=20000
+model=128,6,4,4 steps=10000 batch=64 per_class=1 watch_pictures=512
 methods='full bitfit difffit lora:8 lora:32 norm table finediffusion finediffusion+lora:16 guidance'
 rates='' seeds='0 1' scales='2 3 4 5 6' train='' draw='--sampler unipc --steps 12' list=no
 while [ $# -gt 0 ]; do
@@ -143,8 +144,10 @@ tune() { # tune METHOD SEED DROP BUDGET STEPS
     [ "$3" = empty ] || drop="--superclass $rank --superclass-train all"
     [ "$1" != guidance ] || mask='finediffusion --learn-guidance 2'
     watch=
-    [ "$4-$3" != steps-superclass ] || [ "$watch_pictures" = 0 ] || watch="--eval-every $((steps / 8 > 0 ? steps / 8 : 1)) --eval-pictures $watch_pictures
-        --eval-real $real --eval-features judge:$judge --eval-metrics fd,accuracy"
+    if [ "$4-$3" = steps-superclass ] && [ "$watch_pictures" != 0 ]; then
+        watch="--eval-every $((steps / 8 > 0 ? steps / 8 : 1)) --eval-pictures $watch_pictures --eval-real $real"
+        watch="$watch --eval-features judge:$judge --eval-metrics fd,accuracy"
+    fi
     # shellcheck disable=SC2086
     run_training "$folder" --base "$base" --data "$data/train.tar" --taxonomy "$taxonomy" --ranks "$ranks" \
         --tune $mask $drop $watch --table-init base --lr "$(rate "$1")" --lr-schedule linear --warmup 100 \
