@@ -57,6 +57,22 @@ equal "plans of drawing and of training" "$(grep -c '^sum of the process' stdout
 good eval --base run/delta.safetensors --per-class 3 --sampler ddim --steps 2 --utility train rest --out direct --seeds 1 \
     --train "$how" --quiet
 says stdout "^generated  *9 "
+# drawn, or a cache, with the classes in another order than the real pictures' folders
+printf 'class\tletter\nB/mono\tB\nA/mono\tA\nA/hand\tA\n' >reversed.tsv
+good train --from-scratch --tune full --model 16,1,2,3 --size 24 --channels 1 --data train --taxonomy reversed.tsv --batch 4 \
+    --steps 1 --out reversed --quiet --preview-every 0
+good eval --base reversed/delta.safetensors --per-class 3 --sampler ddim --steps 2 --utility train rest --out turned --seeds 1 \
+    --train "$how" --quiet
+says stdout "^generated  *9 "
+equal "folders" "$(ls -d turned/generated* turned/test*)" "turned/generated
+turned/generated-1
+turned/test"
+good encode drawn drawn-cache --taxonomy reversed.tsv --size 24 --channels 1 --flip none --quiet
+good encode drawn drawn-straight --size 24 --channels 1 --flip none --quiet
+for set in cache straight; do
+    good eval drawn-$set --utility train rest --out by-$set --seeds 1 --train "$how" --quiet
+done
+same "numbers of a cache in another order" by-straight/utility.tsv by-cache/utility.tsv
 
 # broken pictures: refused by name, or left out everywhere
 cp -R train holes

@@ -11,6 +11,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 const char *const fdit_utility_set_names[FDIT_UTILITY_SETS] = { "real", "generated", "both" };
 const char *const fdit_utility_measure_names[FDIT_UTILITY_MEASURES] = { "all", "head", "middle", "tail" };
@@ -46,6 +47,7 @@ struct job {
 struct recorder {
     struct job *j;
     const char *dir;
+    char *as_made; /* where it goes first when its classes are in another order; NULL */
     struct fdit_feature_set *set;
     struct fdit_extractor extractor;
     struct fdit_cache_job job;
@@ -89,6 +91,8 @@ static enum fdit_status begin_cache(fdit_context *ctx, struct recorder *r)
         if (r->labels[i] < 0)
             FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s: class \"%s\" is not one of the real pictures' classes",
                  s->path, name);
+        if (!r->as_made && i && r->labels[i] < r->labels[i - 1])
+            TRY(fdit_strf(ctx, &r->as_made, "%s-as-made", r->dir));
     }
     fdit_json_put_text(&b, NULL, "pictures of", s->path);
     fdit_json_put_int(&b, NULL, "pictures", (int64_t)n);
@@ -107,7 +111,7 @@ static enum fdit_status begin_cache(fdit_context *ctx, struct recorder *r)
                                                 .n = n },
                                       .labels = r->labels,
                                       .identity = identity };
-    TRY(fdit_cache_begin(ctx, r->dir, &r->job, NULL, &r->writer));
+    TRY(fdit_cache_begin(ctx, r->as_made ? r->as_made : r->dir, &r->job, NULL, &r->writer));
 out:
     fdit_json_fini(&b);
     fdit_free(identity);
@@ -141,8 +145,81 @@ out:
     return status;
 }
 
+static int by_number(const void *pa, const void *pb)
+{
+    const uint64_t *a = pa, *b = pb;
+    return (*a > *b) - (*a < *b);
+}
+
+/* A set that was drawn, or is a cache, has the classes in the order of its own taxonomy; training wants those
+ * of a cache to ascend. */
+static enum fdit_status in_order(fdit_context *ctx, const struct fdit_cache *c, const char *dir)
+{
+    enum fdit_status status = FDIT_OK;
+    const size_t n = fdit_cache_info_of(c)->n;
+    struct fdit_cache_writer *w = NULL;
+    int32_t *labels = NULL;
+    uint64_t *order = NULL; /* label and place: pictures of a class stay as they follow each other */
+    size_t at, bad;
+    const uint8_t *pixels;
+    TRY(fdit_alloc(ctx, n, sizeof *labels, &labels));
+    TRY(fdit_alloc(ctx, n, sizeof *order, &order));
+    for (size_t i = 0; i < n; i++)
+        order[i] = (uint64_t)fdit_cache_label(c, i) << 32 | i;
+    qsort(order, n, sizeof *order, by_number);
+    for (size_t i = 0; i < n; i++)
+        labels[i] = (int32_t)(order[i] >> 32);
+    const struct fdit_cache_job job = { .info = *fdit_cache_info_of(c),
+                                        .labels = labels,
+                                        .identity =
+                                            "{\"pictures of\":\"a set, in the order of the classes\"}" };
+    TRY(fdit_cache_begin(ctx, dir, &job, NULL, &w));
+    while ((at = fdit_cache_next(w)) < n) {
+        TRY(fdit_cache_item(ctx, c, (size_t)(uint32_t)order[at], false, &pixels));
+        TRY(fdit_cache_put(ctx, w, pixels));
+    }
+    TRY(fdit_cache_end(ctx, w, &bad));
+out:
+    fdit_cache_writer_free(w);
+    fdit_free(labels);
+    fdit_free(order);
+    return status;
+}
+
+static enum fdit_status remove_in(fdit_context *ctx, const char *dir, const char *name)
+{
+    enum fdit_status status = FDIT_OK;
+    char *path = NULL;
+    TRY(fdit_path_join(ctx, dir, name, &path));
+    TRY(fdit_file_remove(ctx, path));
+out:
+    fdit_free(path);
+    return status;
+}
+
+/* The cache in `from` becomes that in `to`. */
+static enum fdit_status put_in_order(fdit_context *ctx, const char *from, const char *to)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_cache *c = NULL;
+    char name[40];
+    TRY(fdit_cache_open(ctx, from, &c));
+    TRY(in_order(ctx, c, to));
+    TRY(remove_in(ctx, from, "cache.fdc"));
+    TRY(remove_in(ctx, from, "encode.json"));
+    for (size_t i = 0; i < fdit_cache_shards(c); i++) {
+        snprintf(name, sizeof name, "shard-%05zu.fdc", i);
+        TRY(remove_in(ctx, from, name));
+    }
+    (void)rmdir(from);
+out:
+    fdit_cache_close(c);
+    return status;
+}
+
 static void close_recorder(struct recorder *r)
 {
+    fdit_free(r->as_made);
     fdit_cache_writer_free(r->writer);
     fdit_free(r->labels);
     fdit_free(r->pixels);
@@ -186,6 +263,8 @@ static enum fdit_status take_set(fdit_context *ctx, struct job *j, const char *p
     TRY(fdit_feature_set_gather(ctx, NULL, &r.extractor, path, &how, &set));
     TRY(fdit_cache_end(ctx, r.writer, &bad));
     j->r->skipped += bad;
+    if (r.as_made)
+        TRY(put_in_order(ctx, r.as_made, dir));
 out:
     close_recorder(&r);
     fdit_feature_set_fini(&set);
@@ -217,12 +296,6 @@ out:
     return status;
 }
 
-static int by_hash(const void *pa, const void *pb)
-{
-    const uint64_t *a = pa, *b = pb;
-    return (*a > *b) - (*a < *b);
-}
-
 /* A picture that a classifier has seen says nothing about it. */
 static enum fdit_status check_unseen(fdit_context *ctx, struct job *j, const struct fdit_cache *real,
                                      const struct fdit_cache *generated, const struct fdit_cache *test)
@@ -235,10 +308,10 @@ static enum fdit_status check_unseen(fdit_context *ctx, struct job *j, const str
     for (int k = 0; k < 2; k++)
         for (size_t i = 0; i < fdit_cache_info_of(sets[k])->n; i++)
             TRY(hash_of(ctx, sets[k], i, &j->seen[j->n_seen++]));
-    qsort(j->seen, j->n_seen, sizeof *j->seen, by_hash);
+    qsort(j->seen, j->n_seen, sizeof *j->seen, by_number);
     for (size_t i = 0; i < fdit_cache_info_of(test)->n; i++) {
         TRY(hash_of(ctx, test, i, &hash));
-        if (bsearch(&hash, j->seen, j->n_seen, sizeof hash, by_hash))
+        if (bsearch(&hash, j->seen, j->n_seen, sizeof hash, by_number))
             FAIL(ctx, FDIT_ERROR_ARGUMENT,
                  "%s: picture %zu is also one to train on (it has the same pixels at this size); take it out "
                  "of one of them",
