@@ -314,6 +314,8 @@ tests_test_picture_SOURCES = tests/test_picture.c
 
 check_PROGRAMS += tests/test_eval
 tests_test_eval_SOURCES = tests/test_eval.c
+check_PROGRAMS += tests/test_eval_stop
+tests_test_eval_stop_SOURCES = tests/test_eval_stop.c tests/model_fixture.c tests/model_fixture.h
 check_PROGRAMS += tests/test_feature_nets
 tests_test_feature_nets_SOURCES = tests/test_feature_nets.c tests/model_fixture.c tests/model_fixture.h
 check_PROGRAMS += tests/test_feature_input

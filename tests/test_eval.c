@@ -255,6 +255,12 @@ START_TEST(kid_is_the_reference)
         ctx, fdit_mmd_subsets(ctx, NULL, &kid, &real, &fake, 5, 40, picks[0], picks[1], &got, &deviation));
     check_near(got, entry("kid", "subsets_mean_std", 0), 1e-9);
     check_near(deviation, entry("kid", "subsets_mean_std", 1), 1e-9);
+    uint32_t *of_real, *of_fake; /* which subsets: torch-fidelity's */
+    ck_assert_ok(ctx, fdit_mmd_picks(ctx, 0, real.n, fake.n, 5, 40, &of_real, &of_fake));
+    ck_assert(!memcmp(of_real, picks[0], sizeof picks[0]) && !memcmp(of_fake, picks[1], sizeof picks[1]));
+    fdit_free(of_real);
+    fdit_free(of_fake);
+    ck_assert_int_eq(fdit_mmd_picks(ctx, 0, 39, 90, 5, 40, &of_real, &of_fake), FDIT_ERROR_ARGUMENT);
     fdit_free(a);
     fdit_free(b);
 
@@ -446,12 +452,18 @@ START_TEST(inception_score_is_the_reference)
     const struct fdit_st_tensor *t = fdit_safetensors_find(sets, "logits");
     size_t n = (size_t)t->shape[0], k = (size_t)t->shape[1], count;
     int64_t *order = integers("is_order", &count);
-    uint32_t places[64];
+    uint32_t places[64], *shuffled;
     float *logits;
     double mean, deviation;
     ck_assert_uint_eq(count, n);
     for (size_t i = 0; i < n; i++)
         places[i] = (uint32_t)order[i];
+    ck_assert_ok(ctx, fdit_mmd_order(ctx, 0, n, &shuffled)); /* as torch-fidelity shuffles */
+    ck_assert_int_eq(memcmp(shuffled, places, n * sizeof *places), 0);
+    fdit_free(shuffled);
+    ck_assert_ok(ctx, fdit_mmd_order(ctx, 1, n, &shuffled));
+    ck_assert_int_ne(memcmp(shuffled, places, n * sizeof *places), 0);
+    fdit_free(shuffled);
     ck_assert_ok(ctx, fdit_alloc(ctx, t->n, sizeof(float), &logits));
     ck_assert_ok(ctx, fdit_safetensors_f32(ctx, sets, t, 0, t->n, logits));
     ck_assert_ok(ctx, fdit_inception_score(ctx, logits, n, k, 10, places, &mean, &deviation));

@@ -145,6 +145,26 @@ good encode real cache --size 24 --channels 1 --flip none --quiet
 good eval cache --real real --json --quiet --draws 0 --metrics nearest
 within nearest:judge 0 0
 
+# pictures without class folders, beside folders, in folders of any depth, in archives: the same ones, the same features
+mkdir -p flat odd-depths/x/y
+n=0
+for file in $(find fresh -name '*.png' | sort); do
+    n=$((n + 1))
+    cp "$file" flat/$n.png
+    case $((n % 3)) in 0) cp "$file" odd-depths/$n.png ;; 1) cp "$file" odd-depths/x/$n.png ;; 2) cp "$file" odd-depths/x/y/$n.png ;; esac
+done
+(cd flat && tar cf ../flat.tar *.png)
+bad 1 'eval: or give --no-classes' eval flat --real real
+good eval fresh --real real --no-classes --metrics kid --draws 0 --json --quiet
+want=$(value kid:judge | cut -c 1-10)
+for set in flat odd-depths flat.tar; do
+    good eval $set --real real --no-classes --metrics kid,nearest --draws 0 --json --quiet
+    equal "kid of $set" "$(value kid:judge | cut -c 1-10)" "$want"
+done
+says stdout '"generated":"flat.tar:[0-9]*.png"'
+good eval real --real flat --no-classes --metrics nearest --draws 0 --json --quiet
+says stdout '"real":"flat/[0-9]*.png"'
+
 # what fd would be of endlessly many pictures: below that of so few, with its reason
 if [ $lapack = yes ]; then
     good eval fresh --real real --taxonomy "$taxonomy" --metrics fd,fd-infinity --draws 0 --json --quiet

@@ -60,6 +60,22 @@ says drawn.html 'alt="A/hand, seed 4"'
 good eval $draw --real real --draws 0 --metrics kid
 says stderr 'drawing  *15 pictures, ddim in 2 steps, guide superclass:level1, w = 3'
 
+# asked to stop: the exit code of the signal, how far it was, and nothing half-written
+for signal in INT:130 TERM:143; do
+    : >stderr # what the last command said is not what is waited for
+    "$program" eval --base run/delta.safetensors --sampler ddim --steps 1000 --per-class 9000 --real real \
+        --features-out stopped.npz --report stopped.html >stdout 2>stderr &
+    child=$!
+    until grep -q 'pictures .*run/delta.safetensors: 27000' stderr || ! kill -0 $child 2>/dev/null; do sleep 0.1; done
+    kill -${signal%:*} $child
+    wait $child
+    equal "exit code of SIG${signal%:*}" $? ${signal#*:}
+    child=
+    says stderr 'stopped after [0-9]* of 27000 pictures of run/delta.safetensors; .*--part I/N'
+    checks=$((checks + 1))
+    [ ! -s stdout ] && [ ! -e stopped.npz ] && [ ! -e stopped.html ] || fail "SIG${signal%:*} leaves something" "$(ls)"
+done
+
 # features of parts, merged: the bits of the whole; in any order
 for i in 0 1 2; do
     good eval $draw --metrics none --quiet --part $i/3 --features-out part.$i.safetensors

@@ -345,6 +345,32 @@ out:
     return status;
 }
 
+/* The numbers, and then the report, which takes longer where its pictures are drawn again. */
+static enum fdit_status tell(struct fdit_cli *cli, const struct fdit_eval_options *o,
+                             const struct fdit_eval_result *r)
+{
+    enum fdit_status status = FDIT_OK;
+    TRY(cli->json ? fdit_cli_eval_json(cli, o, r) : fdit_cli_print_eval(cli, o, r));
+    if (!o->report)
+        goto out;
+    TRY(fdit_eval_write_report(cli->ctx, o, r));
+    if (!cli->json)
+        fdit_cli_note(cli, "a report in %s", o->report);
+out:
+    return status;
+}
+
+/* What can be done about pictures that have to go through the network again. */
+static enum fdit_status advise_parts(struct fdit_cli *cli, const struct fdit_eval_args *a,
+                                     const struct fdit_eval_watch *w, enum fdit_status status)
+{
+    if (status != FDIT_INTERRUPTED || a->o.deal || w->done >= w->total)
+        return status;
+    return fdit_fail(cli->ctx, status,
+                     "%s; they are not kept: --part I/N with --features-out measures a set in parts",
+                     fdit_context_message(cli->ctx));
+}
+
 /* With a->o.deal, before its `take`: this process's part of the features, and nothing else. */
 static enum fdit_status measure(struct fdit_cli *cli, struct fdit_eval_args *a, struct fdit_eval_work *work,
                                 bool series, int n, char **operands)
@@ -352,16 +378,18 @@ static enum fdit_status measure(struct fdit_cli *cli, struct fdit_eval_args *a, 
     enum fdit_status status = FDIT_OK;
     struct fdit_eval_result result = { 0 };
     struct fdit_eval_watch watch = { .cli = cli };
-    if (series)
-        return fdit_cli_eval_series(cli, a, &watch, work, n, operands);
+    if (series) {
+        status = fdit_cli_eval_series(cli, a, &watch, work, n, operands);
+        goto out;
+    }
     if (a->drawn.base)
         TRY(fdit_cli_eval_draw(cli, a, &watch, work));
     TRY(fdit_cli_eval_measure(cli, work->devices.n ? work->devices.list[0] : NULL, &a->o, &watch, &result));
     if (!cli->plan && (!a->o.deal || a->o.deal->take))
-        TRY(cli->json ? fdit_cli_eval_json(cli, &a->o, &result) : fdit_cli_print_eval(cli, &a->o, &result));
+        TRY(tell(cli, &a->o, &result));
 out:
     fdit_eval_result_fini(&result);
-    return status;
+    return advise_parts(cli, a, &watch, status);
 }
 
 /* Alone, or with the other processes that a launcher started. */

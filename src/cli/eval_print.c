@@ -158,8 +158,6 @@ enum fdit_status fdit_cli_print_eval(struct fdit_cli *cli, const struct fdit_eva
         fdit_cli_note(cli, "features in %s", o->features_out);
     if (o->stats_out)
         fdit_cli_note(cli, "statistics in %s", o->stats_out);
-    if (o->report)
-        fdit_cli_note(cli, "a report in %s", o->report);
     if (o->by_class)
         fdit_cli_note(cli, "a line for each class in %s", o->by_class);
     if (o->confusion)

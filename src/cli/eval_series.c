@@ -145,6 +145,18 @@ out:
     return status;
 }
 
+static enum fdit_status write_report(struct fdit_cli *cli, const struct fdit_eval_args *a,
+                                     const struct fdit_eval_point *points, size_t n)
+{
+    enum fdit_status status = FDIT_OK;
+    if (!a->o.report || (a->o.deal && !a->o.deal->take))
+        return FDIT_OK;
+    TRY(fdit_eval_series_report(cli->ctx, points, n, a->o.real ? a->o.real : a->o.stats, a->o.report));
+    fdit_cli_note(cli, "a report in %s", a->o.report);
+out:
+    return status;
+}
+
 enum fdit_status fdit_cli_eval_series(struct fdit_cli *cli, struct fdit_eval_args *a,
                                       struct fdit_eval_watch *watch, struct fdit_eval_work *w, int n,
                                       char **checkpoints)
@@ -153,6 +165,7 @@ enum fdit_status fdit_cli_eval_series(struct fdit_cli *cli, struct fdit_eval_arg
     struct fdit_eval_point *points = NULL;
     struct fdit_feature_set real = { 0 };
     const char *base = a->drawn.base;
+    int done = 0;
     TRY(check_series(cli->ctx, a, checkpoints[0]));
     TRY(fdit_alloc(cli->ctx, (size_t)n, sizeof *points, &points));
     for (int i = 0; i < n; i++) {
@@ -161,22 +174,22 @@ enum fdit_status fdit_cli_eval_series(struct fdit_cli *cli, struct fdit_eval_arg
     }
     qsort(points, (size_t)n, sizeof *points, by_step);
     a->o.kept_real = &real;
-    for (int i = 0; i < n; i++) {
-        TRY(measure_one(cli, a, watch, w, base, &points[i]));
+    for (; done < n; done++) {
+        TRY(measure_one(cli, a, watch, w, base, &points[done]));
         if (cli->plan) /* that of the others is the same */
             goto out;
         if (a->o.deal && !a->o.deal->take)
             continue;
-        if (!cli->json && i == 0)
+        if (!cli->json && done == 0)
             print_header(cli, &points[0]);
         if (!cli->json)
-            print_point(cli, &points[i]);
-    }
-    if (a->o.report && (!a->o.deal || a->o.deal->take)) {
-        TRY(fdit_eval_series_report(cli->ctx, points, (size_t)n, real.path, a->o.report));
-        fdit_cli_note(cli, "a report in %s", a->o.report);
+            print_point(cli, &points[done]);
     }
 out:
+    if (done && (status == FDIT_OK || status == FDIT_INTERRUPTED)) { /* of those that are done */
+        const enum fdit_status written = write_report(cli, a, points, (size_t)done);
+        status = status == FDIT_OK ? written : status;
+    }
     a->o.kept_real = NULL;
     a->drawn.base = base; /* as for one run, for a second pass */
     a->drawn.delta = NULL;

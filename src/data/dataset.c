@@ -701,8 +701,8 @@ enum fdit_status fdit_dataset_name(fdit_context *ctx, const struct fdit_dataset 
     if (ds->archives)
         return fdit_strf(ctx, out, "%s:%s%s%s", fdit_names_get(&ds->shards, ds->place_shard[item->place]),
                          folder, *folder ? "/" : "", name);
-    return fdit_strf(ctx, out, "%s%s%s/%s", ds->root, root && ds->root[root - 1] == '/' ? "" : "/", folder,
-                     name);
+    return fdit_strf(ctx, out, "%s%s%s%s%s", ds->root, root && ds->root[root - 1] == '/' ? "" : "/", folder,
+                     *folder ? "/" : "", name);
 }
 
 enum fdit_status fdit_ds_unreadable(fdit_context *ctx, const struct fdit_dataset *ds, const char *name,

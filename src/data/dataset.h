@@ -44,6 +44,8 @@ struct fdit_dataset_options {
     bool whole;         /* pictures are read by fdit_dataset_picture; `size` is what they are resized to */
     bool skip_bad;      /* pictures that cannot be read will be left out: fdit_dataset_marks goes on */
     bool allow_missing; /* classes without a picture are counted, not refused */
+    bool loose;         /* nobody asks for classes: pictures may lie in no class folder (they are of class
+                           "."), beside folders, and at any depth; with ranks "none" */
     const struct fdit_taxonomy *known; /* or only those that are classes of this one; NULL: none */
     size_t memory; /* what is unpacked is within it where TMPDIR lies in memory; 0: no bound but its own */
 };

@@ -156,12 +156,13 @@ static enum fdit_status scan(struct walk *w, DIR *dir, const char *path, const c
             ++*n_pictures;
             if (!w->picture)
                 TRY(fdit_strdup(w->ctx, e->d_name, &w->picture));
-            if (!*relative) { /* beside the class folders: in no class */
+            if (!*relative && !ds->options.loose) { /* beside the class folders: in no class */
                 TRY(fdit_ds_ignore(w->ctx, ds, relative, e->d_name, kind));
                 continue;
             }
             if (item.label < 0) {
-                TRY(fdit_names_add(w->ctx, w->classes, relative, strlen(relative), &id, NULL));
+                const char *class = *relative ? relative : ".";
+                TRY(fdit_names_add(w->ctx, w->classes, class, strlen(class), &id, NULL));
                 item.label = (int32_t)id;
                 TRY(fdit_names_add(w->ctx, &ds->places, relative, strlen(relative), &id, NULL));
                 item.place = (uint32_t)id;
@@ -220,19 +221,20 @@ static enum fdit_status walk_folder(struct walk *w, const char *path, const char
     picture = w->picture;
     w->picture = NULL;
     TRY(status);
-    if (*relative && n_pictures && folders.n) {
+    const bool loose = w->ds->options.loose;
+    if (*relative && n_pictures && folders.n && !loose) {
         TRY(fdit_path_join(w->ctx, relative, picture, &inner));
         fdit_name_list_add(&w->mixed, inner, NULL);
         fdit_free(inner);
         inner = NULL;
     }
-    if (*relative && !n_pictures && !folders.n)
+    if (*relative && !n_pictures && !folders.n && !loose)
         note_without(w, relative);
-    if (!*relative && n_pictures && !folders.n)
+    if (!*relative && n_pictures && !folders.n && !loose)
         TRY(fdit_ds_problem(
             w->ctx, w->ds,
             "%s: %zu picture%s and no class folder (\"%.100s\"%s); put the pictures of each class "
-            "into a folder of its own",
+            "into a folder of its own (eval: or give --no-classes)",
             path, n_pictures, n_pictures > 1 ? "s" : "", picture, n_pictures > 1 ? ", ..." : ""));
     for (size_t i = 0; i < folders.n; i++) {
         const char *name = fdit_names_get(&folders, i);

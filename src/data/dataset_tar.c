@@ -596,9 +596,10 @@ static enum fdit_status class_folders(fdit_context *ctx, struct fdit_dataset *ds
     for (size_t p = 0; p < ds->places.n; p++) {
         const char *folder = fdit_ds_folder(ds, p);
         labels[p] = -1;
-        if (!*folder)
+        if (!*folder && !ds->options.loose)
             continue;
-        TRY(fdit_names_add(ctx, classes, folder + top, strlen(folder) - top, &id, NULL));
+        const char *class = *folder ? folder + top : ".";
+        TRY(fdit_names_add(ctx, classes, class, strlen(class), &id, NULL));
         labels[p] = (int32_t)id;
     }
     size_t kept = 0, without = 0;

@@ -123,6 +123,29 @@ void fdit_torch_cpu_randperm(struct fdit_torch_cpu *rng, size_t n, int64_t *out)
     }
 }
 
+/* 0 .. most: as many bits as `most` has, and again where they are more. */
+static uint32_t bits_up_to(struct fdit_torch_cpu *rng, uint32_t most)
+{
+    uint32_t mask = most, value;
+    for (int shift = 1; shift < 32; shift *= 2)
+        mask |= mask >> shift;
+    do
+        value = fdit_torch_cpu_bits(rng) & mask;
+    while (value > most);
+    return value;
+}
+
+void fdit_numpy_permutation(struct fdit_torch_cpu *rng, uint32_t n, uint32_t *out)
+{
+    for (uint32_t i = 0; i < n; i++)
+        out[i] = i;
+    for (uint32_t i = n; i-- > 1;) {
+        uint32_t j = bits_up_to(rng, i), swap = out[i];
+        out[i] = out[j];
+        out[j] = swap;
+    }
+}
+
 void fdit_torch_cuda_seed(struct fdit_torch_cuda *rng, uint64_t seed, uint64_t threads)
 {
     rng->seed = seed;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * torch_rng.h: PyTorch's two random number streams, for pictures that can be compared with its own.
+ * torch_rng.h: PyTorch's two random number streams, for pictures that can be compared with its own, and the
+ * permutations of numpy's RandomState, which has the same generator as PyTorch on the CPU.
  *
  * CPU: torch.manual_seed(s); torch.randn(...): Mersenne Twister MT19937 (Matsumoto and Nishimura,
  * ACM TOMACS 8, 1998; the 2002 seeding), 24-bit uniforms, and Box-Muller in two ways: below 16
@@ -33,6 +34,10 @@ void fdit_torch_cpu_rand(struct fdit_torch_cpu *rng, size_t n, float *out);
 void fdit_torch_cpu_randint(struct fdit_torch_cpu *rng, uint32_t bound, size_t n, int64_t *out);
 /* torch.randperm(n) for n < 2^32/20. */
 void fdit_torch_cpu_randperm(struct fdit_torch_cpu *rng, size_t n, int64_t *out);
+
+/* numpy.random.RandomState(seed).permutation(n) of a generator seeded with it (below 2^32); the first `size`
+ * of its entries are what .choice(n, size, replace=False) gives. Calls go on where the one before ended. */
+void fdit_numpy_permutation(struct fdit_torch_cpu *rng, uint32_t n, uint32_t *out);
 
 /* torch.randn on an NVIDIA GPU that can hold `threads` threads at once (multiprocessors times
  * threads of each). Calls of up to that many numbers do not depend on it. `blocks` counts the

@@ -105,6 +105,8 @@ static struct fdit_gather_options gather_options(const struct fdit_eval_job *j, 
                                          .part = real ? 0 : j->o->part,
                                          .parts = real ? 0 : j->o->parts,
                                          .taxonomy = j->o->no_classes ? NULL : taxonomy,
+                                         .loose = j->o->no_classes &&
+                                                  !(real ? j->o->split : j->o->split_generated),
                                          .ranks = j->o->ranks,
                                          .fit = j->o->fit,
                                          .rules = j->rules,
@@ -387,11 +389,17 @@ bool fdit_eval_wants_by(const char *list, const char *name)
     return !list;
 }
 
-static enum fdit_status check_by(fdit_context *ctx, const char *list, const struct fdit_eval_result *r)
+static enum fdit_status no_confusion(fdit_context *ctx, const char *path)
 {
-    const struct fdit_taxonomy *tax = r->generated.label ? r->generated.taxonomy : NULL;
-    if (list && !tax)
-        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "--by %s: %s has no classes", list, r->generated.path);
+    return fdit_fail(
+        ctx, FDIT_ERROR_ARGUMENT,
+        "--confusion %s: it needs pictures in class folders and a classifier of these classes; give "
+        "--classifier FILE",
+        path);
+}
+
+static enum fdit_status check_by(fdit_context *ctx, const char *list, const struct fdit_taxonomy *tax)
+{
     for (const char *at = list; at;) {
         size_t n = strcspn(at, ",");
         bool known = (n == 5 && !strncmp(at, "class", n)) || (n == 4 && !strncmp(at, "tail", n));
@@ -408,9 +416,30 @@ static enum fdit_status check_by(fdit_context *ctx, const char *list, const stru
     return FDIT_OK;
 }
 
+/* What tables are to be written or printed needs classes: said before the pictures go through a network. */
+static enum fdit_status check_tables(fdit_context *ctx, const struct fdit_eval_job *j,
+                                     const struct fdit_eval_result *r)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_eval_options *o = j->o;
+    const struct fdit_feature_set *y = &r->generated;
+    const struct fdit_taxonomy *tax = j->classes ? j->classes : r->real.taxonomy;
+    const bool labels = !o->no_classes && (j->runs[GENERATED] || y->label);
+    if (o->by && !labels)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--by %s: %s has no classes", o->by, y->path);
+    TRY(check_by(ctx, o->by, tax ? tax : y->taxonomy));
+    if (o->by_class && !labels)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--by-class %s: %s has no classes", o->by_class, y->path);
+    if (o->confusion && (!labels || !(j->wanted >> FDIT_METRIC_ACCURACY & 1)))
+        TRY(no_confusion(ctx, o->confusion));
+out:
+    return status;
+}
+
 /* ------------------------------------------------------------------ output */
 
-static enum fdit_status write_files(fdit_context *ctx, struct fdit_eval_job *j, struct fdit_eval_result *r)
+/* What the pass over the pictures made, kept before metrics are computed: it took the longest. */
+static enum fdit_status write_features(fdit_context *ctx, struct fdit_eval_job *j, struct fdit_eval_result *r)
 {
     enum fdit_status status = FDIT_OK;
     if (j->o->features_out)
@@ -420,26 +449,43 @@ static enum fdit_status write_files(fdit_context *ctx, struct fdit_eval_job *j, 
             TRY(fdit_moments_of(ctx, j->pool, &r->generated.points, &r->generated.moments));
         TRY(fdit_moments_write(ctx, &r->generated, j->o->stats_out));
     }
-    if (j->o->by_class) {
-        if (!r->classes)
-            FAIL(ctx, FDIT_ERROR_ARGUMENT, "--by-class %s: %s has no classes", j->o->by_class,
-                 r->generated.path);
-        TRY(fdit_eval_table(ctx, r, j->o->by_class));
-    }
-    if (j->o->confusion) {
-        if (!r->n_confusions)
-            FAIL(ctx, FDIT_ERROR_ARGUMENT,
-                 "--confusion %s: it needs pictures in class folders and a classifier of these classes; give "
-                 "--classifier FILE",
-                 j->o->confusion);
-        TRY(fdit_confusion_table(ctx, r->confusions, r->n_confusions, r->generated.taxonomy,
-                                 j->o->confusion));
-    }
-    if (j->o->report) {
-        fdit_phase_begin(ctx, 0, "writing the report");
-        status = fdit_eval_report(ctx, r, &j->rules, j->o->report);
-        fdit_phase_end(ctx);
-    }
+out:
+    return status;
+}
+
+static enum fdit_status write_tables(fdit_context *ctx, const struct fdit_eval_options *o,
+                                     const struct fdit_eval_result *r)
+{
+    enum fdit_status status = FDIT_OK;
+    if (o->by_class)
+        TRY(fdit_eval_table(ctx, r, o->by_class));
+    if (o->confusion && !r->n_confusions)
+        TRY(no_confusion(ctx, o->confusion));
+    if (o->confusion)
+        TRY(fdit_confusion_table(ctx, r->confusions, r->n_confusions, r->generated.taxonomy, o->confusion));
+out:
+    return status;
+}
+
+static enum fdit_status rules_of(fdit_context *ctx, const struct fdit_eval_options *o,
+                                 struct fdit_picture_rules *out)
+{
+    const struct fdit_picture_words none = { 0 };
+    if (o->look.orient || o->look.matte)
+        return fdit_picture_words_rules(ctx, &o->look, &none, out);
+    *out = fdit_picture_rules_usual();
+    return FDIT_OK;
+}
+
+enum fdit_status fdit_eval_write_report(fdit_context *ctx, const struct fdit_eval_options *o,
+                                        const struct fdit_eval_result *r)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_picture_rules rules;
+    TRY(rules_of(ctx, o, &rules));
+    fdit_phase_begin(ctx, 0, "writing the report");
+    status = fdit_eval_report(ctx, r, &rules, o->report);
+    fdit_phase_end(ctx);
 out:
     return status;
 }
@@ -461,7 +507,6 @@ static enum fdit_status settle(fdit_context *ctx, struct fdit_eval_job *j)
 {
     enum fdit_status status = FDIT_OK;
     const struct fdit_eval_options *o = j->o;
-    const struct fdit_picture_words none = { 0 };
     const unsigned few = 1u << FDIT_METRIC_FD | 1u << FDIT_METRIC_SFID | 1u << FDIT_METRIC_SCORE |
                          1u << FDIT_METRIC_ACCURACY | 1u << FDIT_METRIC_LPIPS;
     j->parts_of = o->n_parts ? o->parts_of : &o->generated;
@@ -471,10 +516,7 @@ static enum fdit_status settle(fdit_context *ctx, struct fdit_eval_job *j)
     j->asked = o->metrics && strcmp(o->metrics, "all") != 0;
     TRY(check_asked(ctx, o, j->wanted));
     TRY(open_pool(ctx, j));
-    if (!o->look.orient && !o->look.matte)
-        j->rules = fdit_picture_rules_usual();
-    else
-        TRY(fdit_picture_words_rules(ctx, &o->look, &none, &j->rules));
+    TRY(rules_of(ctx, o, &j->rules));
     j->keep = (o->real && j->wanted & ~few) || o->features_out;
     if (o->taxonomy && !o->no_classes)
         TRY(fdit_taxonomy_load(ctx, o->taxonomy, o->ranks, &j->taxonomy));
@@ -498,6 +540,9 @@ static enum fdit_status open_all(fdit_context *ctx, struct fdit_eval_job *j, str
     TRY(open_real(ctx, j, &r->real));
     TRY(open_generated(ctx, j, r));
     TRY(check_sets(ctx, r));
+    TRY(check_tables(ctx, j, r));
+    if (j->asked && r->real.points.n) /* 0: statistics that do not say of how many they are */
+        TRY(fdit_eval_check_few(ctx, j->wanted, r->real.points.n, r->generated.points.n, j->keep));
     if (j->o->stats_out && r->generated.points.n == 1)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--stats-out %s: a covariance needs two pictures, and %s has one",
              j->o->stats_out, r->generated.path);
@@ -520,13 +565,13 @@ static enum fdit_status measure(fdit_context *ctx, struct fdit_eval_job *j, stru
     }
     TRY(run_sets(ctx, j, r));
     TRY(fdit_feature_sets_check_weights(ctx, &r->real, &r->generated));
+    TRY(write_features(ctx, j, r));
     if (r->generated.label && (j->wanted || o->by_class || o->report))
         TRY(fdit_eval_by_class(ctx, j->pool, r));
     if (j->lpips)
         TRY(fdit_eval_diversity(ctx, j->lpips, o, &j->rules, r));
-    TRY(check_by(ctx, o->by, r));
     TRY(fdit_eval_measure(ctx, j->pool, o, j->wanted, j->asked, r));
-    TRY(write_files(ctx, j, r));
+    TRY(write_tables(ctx, o, r));
 out:
     return status;
 }

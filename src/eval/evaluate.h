@@ -33,7 +33,7 @@ struct fdit_eval_options {
     uint64_t seed;
     int batch, workers;
     bool skip_bad;                                                        /* see fdit_gather_options */
-    const char *features_out, *stats_out, *by_class, *confusion, *report; /* files; NULL */
+    const char *features_out, *stats_out, *by_class, *confusion, *report; /* files, see below; NULL */
     const char *by;                     /* tables: class, tail and ranks, with commas between; NULL: all */
     struct fdit_extractor *extractor;   /* open already, in place of `features`; stays open; NULL */
     struct fdit_feature_set *kept_real; /* the real set of a result before, which is taken; NULL */
@@ -143,9 +143,15 @@ struct fdit_eval_hooks {
 /* Plans the memory of networks, features, error bars and decoding before any of it is taken. Where the limit
  * asks for it fewer pictures go through the networks at once; a plan above it is FDIT_ERROR_DEVICE, which
  * names the largest part. An extractor of the caller's is in the caller's plan: then none is made. dev NULL
- * where fdit_eval_check said that none is needed. FDIT_INTERRUPTED when ctx is asked to stop. */
+ * where fdit_eval_check said that none is needed. Features and statistics that are asked for are in their
+ * files before metrics are computed, tables after. FDIT_INTERRUPTED when ctx is asked to stop. */
 enum fdit_status fdit_eval_run(fdit_context *ctx, fdit_device *dev, const struct fdit_eval_options *o,
                                const struct fdit_eval_hooks *hooks, struct fdit_eval_result *out);
+
+/* o->report, which fdit_eval_run leaves to be written when its numbers have been told: it reads, or draws,
+ * the pictures that it shows again. What drew them must be open. */
+enum fdit_status fdit_eval_write_report(fdit_context *ctx, const struct fdit_eval_options *o,
+                                        const struct fdit_eval_result *r);
 
 /* ------------------------------------------------------------------ its parts */
 
@@ -154,6 +160,9 @@ enum fdit_status fdit_eval_run(fdit_context *ctx, fdit_device *dev, const struct
 enum fdit_status fdit_eval_measure(fdit_context *ctx, struct fdit_pool *pool,
                                    const struct fdit_eval_options *o, unsigned wanted, bool asked,
                                    struct fdit_eval_result *out);
+/* Of a list that was asked for: FDIT_ERROR_ARGUMENT where n real and k generated pictures are too few for one
+ * of them. points: their features are kept. */
+enum fdit_status fdit_eval_check_few(fdit_context *ctx, unsigned wanted, size_t n, size_t k, bool points);
 /* Of which pictures (n real, k generated, each of d features) the error bars of these metrics need draws,
  * each of n or k weights of 4 bytes for every draw and one more. */
 void fdit_eval_redraws(unsigned wanted, size_t n, size_t k, size_t d, size_t draws, bool *real,

@@ -304,6 +304,16 @@ static enum fdit_status open_loader(fdit_context *ctx, struct gather *g, size_t 
     return fdit_loader_open_source(ctx, &source, list, end - first, &options, out);
 }
 
+/* Whoever was at work when the run was asked to stop: how far it was. */
+static enum fdit_status say_where(fdit_context *ctx, const struct gather *g, size_t at,
+                                  enum fdit_status status)
+{
+    if (status != FDIT_INTERRUPTED)
+        return status;
+    return fdit_fail(ctx, FDIT_INTERRUPTED, "stopped after %zu of %zu pictures of %s", g->before + at,
+                     g->before + g->s->points.n, g->s->path);
+}
+
 /* Places first .. end - 1 of the pictures, a multiple of `batch`. */
 static enum fdit_status pass(fdit_context *ctx, struct gather *g, size_t first, size_t end, size_t batch)
 {
@@ -314,11 +324,8 @@ static enum fdit_status pass(fdit_context *ctx, struct gather *g, size_t first, 
         return FDIT_OK;
     TRY(open_loader(ctx, g, first, end, batch, &loader));
     for (size_t at = first; at < end; at += b.n) {
-        if (fdit_stopped(ctx))
-            FAIL(ctx, FDIT_INTERRUPTED, "stopped after %zu of %zu pictures of %s", g->before + at,
-                 g->before + g->s->points.n, g->s->path);
-        status = fdit_loader_next(ctx, loader, &b);
-        TRY(g->s->dataset ? fdit_feature_set_advise(ctx, status) : status);
+        status = fdit_stopped(ctx) ? FDIT_INTERRUPTED : fdit_loader_next(ctx, loader, &b);
+        TRY(say_where(ctx, g, at, g->s->dataset ? fdit_feature_set_advise(ctx, status) : status));
         TRY(take_batch(ctx, g, &b, at));
     }
 out:

@@ -211,14 +211,15 @@ static enum fdit_status open_dataset(fdit_context *ctx, const struct fdit_extrac
     enum fdit_status status = FDIT_OK;
     struct fdit_manifest *m = NULL;
     const struct fdit_dataset_options options = { .taxonomy = o->taxonomy,
-                                                  .ranks = o->ranks,
+                                                  .ranks = o->loose ? "none" : o->ranks,
                                                   .size = e->size,
                                                   .channels = e->channels,
                                                   .fit = o->fit,
                                                   .rules = o->rules,
                                                   .whole = e->input->resize != FDIT_INPUT_FIT,
                                                   .skip_bad = o->skip_bad,
-                                                  .allow_missing = true };
+                                                  .allow_missing = true,
+                                                  .loose = o->loose };
     if (fdit_manifest_is(s->path))
         TRY(fdit_manifest_open(ctx, s->path, &m));
     if (m && o->split)

@@ -94,6 +94,7 @@ enum fdit_status fdit_feature_set_picture(fdit_context *ctx, const struct fdit_f
 struct fdit_gather_options {
     const struct fdit_taxonomy *taxonomy; /* whose classes the pictures have; NULL: their folders' */
     const char *ranks;                    /* of the folders' */
+    bool loose;                           /* nobody asks for classes: see fdit_dataset_options */
     enum fdit_fit fit;
     struct fdit_picture_rules rules;
     int workers;

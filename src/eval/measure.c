@@ -207,7 +207,7 @@ static enum fdit_status measure_infinity(fdit_context *ctx, struct measure *m)
     uint32_t *order = NULL;
     for (size_t i = 0; i < INFINITY_SIZES; i++)
         sizes[i] = least + (y->n - least) * i / (INFINITY_SIZES - 1);
-    TRY(fdit_mmd_picks(ctx, m->o->seed, 5, y->n, 1, y->n, &order));
+    TRY(fdit_mmd_order(ctx, m->o->seed, y->n, &order));
     fdit_phase_begin(ctx, INFINITY_SIZES, "Frechet distances of subsets");
     status = fdit_frechet_infinity(ctx, m->pool, x, y, order, sizes, INFINITY_SIZES, values, &value);
     fdit_phase_end(ctx);
@@ -249,8 +249,7 @@ static enum fdit_status measure_subsets(fdit_context *ctx, struct measure *m)
     double value, deviation;
     if (size > SUBSET_SIZE)
         size = SUBSET_SIZE;
-    TRY(fdit_mmd_picks(ctx, m->o->seed, 2, x->n, SUBSETS, size, &a));
-    TRY(fdit_mmd_picks(ctx, m->o->seed, 3, y->n, SUBSETS, size, &b));
+    TRY(fdit_mmd_picks(ctx, m->o->seed, y->n, x->n, SUBSETS, size, &b, &a));
     TRY(fdit_mmd_subsets(ctx, m->pool, &kid, x, y, SUBSETS, size, a, b, &value, &deviation));
     struct fdit_eval_value *v = add(m, FDIT_METRIC_KID_SUBSETS, value);
     v->bar.error = deviation;
@@ -417,7 +416,7 @@ static enum fdit_status measure_score(fdit_context *ctx, struct measure *m)
     if (!s->logits)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "is needs the logits of a classifier, which %s does not have",
              s->path);
-    TRY(fdit_mmd_picks(ctx, m->o->seed, 4, s->points.n, 1, s->points.n, &order));
+    TRY(fdit_mmd_order(ctx, m->o->seed, s->points.n, &order));
     TRY(fdit_inception_score(ctx, s->logits, s->points.n, s->logit_classes, SCORE_SPLITS, order, &value,
                              &deviation));
     add(m, FDIT_METRIC_SCORE, value)->bar.error = deviation;
@@ -488,10 +487,9 @@ static bool has_accuracy(const struct fdit_feature_set *s)
 
 /* ------------------------------------------------------------------ all of them */
 
-/* Pictures of each set below which a metric has no value. */
-static size_t least_pictures(const struct measure *m, int metric)
+/* Pictures of each set below which a metric has no value. points: there are features of both. */
+static size_t least_pictures(int metric, bool points)
 {
-    const bool both = m->r->real.points.x && m->r->generated.points.x;
     switch (metric) {
     case FDIT_METRIC_PRECISION:
     case FDIT_METRIC_RECALL:
@@ -499,9 +497,28 @@ static size_t least_pictures(const struct measure *m, int metric)
     case FDIT_METRIC_NEAREST: return NEAREST_REAL + 1;
     case FDIT_METRIC_DENSITY:
     case FDIT_METRIC_COVERAGE: return NEAREST_COVER + 1;
-    case FDIT_METRIC_FD: return both ? 2 : 0;
+    case FDIT_METRIC_FD: return points ? 2 : 0;
     default: return fdit_metric_table[metric].pair ? 2 : 0;
     }
+}
+
+static void say_few(char words[160], size_t n, size_t k, size_t least)
+{
+    snprintf(words, 160, "%zu real and %zu generated pictures are too few; it needs %zu of each", n, k,
+             least);
+}
+
+enum fdit_status fdit_eval_check_few(fdit_context *ctx, unsigned wanted, size_t n, size_t k, bool points)
+{
+    char words[160];
+    for (int metric = 0; metric < FDIT_METRICS; metric++) {
+        const size_t least = wanted >> metric & 1 ? least_pictures(metric, points) : 0;
+        if (n >= least && k >= least)
+            continue;
+        say_few(words, n, k, least);
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "--metrics %s: %s", fdit_metric_table[metric].name, words);
+    }
+    return FDIT_OK;
 }
 
 static enum fdit_status check_wanted(fdit_context *ctx, struct measure *m)
@@ -533,11 +550,9 @@ static enum fdit_status check_wanted(fdit_context *ctx, struct measure *m)
         else if (k == FDIT_METRIC_ACCURACY && !has_accuracy(y))
             lacks = "it needs pictures in class folders and a classifier "
                     "of these classes; give --classifier FILE";
-        const size_t least = lacks ? 0 : least_pictures(m, k);
+        const size_t least = lacks ? 0 : least_pictures(k, x->points.x && y->points.x);
         if (n < least) {
-            snprintf(words, sizeof words,
-                     "%zu real and %zu generated pictures are too few; it needs %zu of each", x->points.n,
-                     y->points.n, least);
+            say_few(words, x->points.n, y->points.n, least);
             lacks = words;
             snprintf(few + strlen(few), sizeof few - strlen(few), "%s%s", *few ? ", " : "", info->name);
         }

@@ -2,7 +2,7 @@
 #include "eval/mmd.h"
 
 #include "core/mem.h"
-#include "core/rng.h"
+#include "diffusion/torch_rng.h"
 
 #include <math.h>
 #include <string.h>
@@ -164,22 +164,47 @@ out:
     return status;
 }
 
-enum fdit_status fdit_mmd_picks(fdit_context *ctx, uint64_t seed, uint32_t side, size_t n, size_t subsets,
-                                size_t size, uint32_t **out)
+/* numpy.random.RandomState(2020) for seed 0: torch-fidelity's default. */
+static void begin_published(uint64_t seed, struct fdit_torch_cpu *out)
+{
+    fdit_torch_cpu_seed(out, 2020 + seed);
+}
+
+enum fdit_status fdit_mmd_picks(fdit_context *ctx, uint64_t seed, size_t n, size_t m, size_t subsets,
+                                size_t size, uint32_t **first, uint32_t **second)
 {
     enum fdit_status status = FDIT_OK;
+    const size_t of[2] = { n, m }, larger = n > m ? n : m;
+    uint32_t **const out[2] = { first, second };
+    struct fdit_torch_cpu rng;
     uint32_t *order = NULL;
-    *out = NULL;
-    if (size > n || n > UINT32_MAX)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "subsets of %zu cannot be taken of %zu pictures", size, n);
-    TRY(fdit_alloc(ctx, n, sizeof *order, &order));
-    TRY(fdit_alloc(ctx, subsets, size * sizeof **out, out));
-    for (size_t s = 0; s < subsets; s++) {
-        const struct fdit_rng rng = { seed, (uint32_t)s, side, FDIT_RNG_EVAL };
-        fdit_rng_permutation(&rng, (uint32_t)n, order);
-        memcpy(*out + s * size, order, size * sizeof *order);
-    }
+    *first = *second = NULL;
+    if (size > n || size > m || larger > UINT32_MAX)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "subsets of %zu cannot be taken of %zu and %zu pictures", size, n, m);
+    TRY(fdit_alloc(ctx, larger, sizeof *order, &order));
+    TRY(fdit_alloc(ctx, subsets, size * sizeof **first, first));
+    TRY(fdit_alloc(ctx, subsets, size * sizeof **second, second));
+    begin_published(seed, &rng);
+    for (size_t s = 0; s < subsets; s++)
+        for (int set = 0; set < 2; set++) {
+            fdit_numpy_permutation(&rng, (uint32_t)of[set], order);
+            memcpy(*out[set] + s * size, order, size * sizeof *order);
+        }
 out:
     fdit_free(order);
+    return status;
+}
+
+enum fdit_status fdit_mmd_order(fdit_context *ctx, uint64_t seed, size_t n, uint32_t **out)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_torch_cpu rng;
+    *out = NULL;
+    if (n > UINT32_MAX)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "%zu pictures are more than can be shuffled", n);
+    TRY(fdit_alloc(ctx, n, sizeof **out, out));
+    begin_published(seed, &rng);
+    fdit_numpy_permutation(&rng, (uint32_t)n, *out);
+out:
     return status;
 }

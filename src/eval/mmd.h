@@ -37,9 +37,11 @@ enum fdit_status fdit_mmd_subsets(fdit_context *ctx, struct fdit_pool *pool, con
                                   const struct fdit_points *x, const struct fdit_points *y, size_t subsets,
                                   size_t size, const uint32_t *picks_x, const uint32_t *picks_y, double *mean,
                                   double *deviation);
-/* Subsets without repeats: the first `size` entries of fdit_rng_permutation (seed, stream = subset, id =
- * side, FDIT_RNG_EVAL). Free with fdit_free. */
-enum fdit_status fdit_mmd_picks(fdit_context *ctx, uint64_t seed, uint32_t side, size_t n, size_t subsets,
-                                size_t size, uint32_t **out);
+/* Subsets of `size` of n and of m pictures without repeats, those that torch-fidelity takes of its first and
+ * of its second set with the seed 2020 + `seed`. Free both with fdit_free. */
+enum fdit_status fdit_mmd_picks(fdit_context *ctx, uint64_t seed, size_t n, size_t m, size_t subsets,
+                                size_t size, uint32_t **first, uint32_t **second);
+/* The order in which torch-fidelity shuffles n pictures, likewise. */
+enum fdit_status fdit_mmd_order(fdit_context *ctx, uint64_t seed, size_t n, uint32_t **out);
 
 #endif

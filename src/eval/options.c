@@ -46,8 +46,8 @@ const struct fdit_option fdit_eval_option_table[] = {
     { ROW(TEXT, "taxonomy", "FILE", taxonomy), .note = ": the folders of the real pictures",
       .help = "classes and their ranks" },
     { ROW(TEXT, "ranks", "A,B", ranks), .note = ": all", .help = "ranks that get tables" },
-    { ROW(FLAG, "no-classes", NULL, no_classes),
-      .help = "compare the sets as wholes; their classes need not agree" },
+    { ROW(FLAG, "no-classes", NULL, no_classes), .help = "compare the sets as wholes: their classes need not "
+                                                         "agree, and pictures may lie in no class folder" },
     { ROW(CHOICE, "fit", "crop|pad", fit), .usual = "crop",
       .help =
           "for the judge: cut a square out of the middle, or keep all and fill the edges. Other networks "
@@ -71,7 +71,9 @@ const struct fdit_option fdit_eval_option_table[] = {
     { ROW(INT, "draws", "N", draws), FDIT_RANGE(0, 10000), .usual = "100",
       .help = "bootstrap draws of the error bars; 0: no error bars" },
     { ROW(SEED, "seed", "S", seed), .usual = "0",
-      .help = "seed of draws and subsets, and of what is drawn, as in sample" },
+      .help = "seed of draws and subsets, and of what is drawn, as in sample; with 0 kid-subsets and is "
+              "shuffle as "
+              "torch-fidelity does" },
     { ROW(INT, "batch", "N", batch), FDIT_RANGE(1, 4096), .usual = "32",
       .help = "pictures at once; changes nothing but speed and memory" },
     { ROW(INT, "workers", "N", workers), FDIT_RANGE(0, 1024), .usual = "2",

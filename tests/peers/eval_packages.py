@@ -15,6 +15,7 @@ Wants torch, torchvision, pytorch-fid, torch-fidelity, clean-fid, prdc, lpips, s
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -236,25 +237,61 @@ def check_features(c, n, work):
                      network, "--metrics", "fd,sfid")
         c.near(f"{peer.name}: FID of these pictures", fid[f"fid:{short}"]["value"], frechet(own["real"], own["generated"]),
                1e-4, 1e-3)
+        places = None
         if kind is TorchFidelity:
             places = {s: places_of(peer, files) for s, files in sets.items()}
             c.near("torch-fidelity's Mixed_6d: sFID of these pictures", fid[f"sfid:{short}"]["value"],
                    frechet(places["real"], places["generated"]), 1e-4, 1e-3)
-        statistics(c, peer, network, own, work)
+        statistics(c, peer, network, own, places, work)
 
 
-def statistics(c, peer, network, own, work):
-    """.npz with mu and sigma: as pytorch-fid and clean-fid write and read them."""
-    ours, theirs = os.path.join(work, "ours.npz"), os.path.join(work, "theirs.npz")
+def write_statistics(peer, own, places, work):
+    """The package's own file of statistics; of torch-fidelity, which has none, one as ADM's suite keeps them, with its
+    pictures."""
+    folder, path = os.path.join(work, "real", "a"), os.path.join(work, peer.name + ".npz")
+    if peer.name == "pytorch-fid":
+        from pytorch_fid.fid_score import save_fid_stats
+        save_fid_stats([folder, path], 1, "cpu", 2048, 0)
+        return path
+    if peer.name == "clean-fid":
+        import cleanfid
+        from cleanfid import fid
+        cleanfid.__file__ = os.path.join(work, "cleanfid", "__init__.py")  # beside which it keeps statistics
+        fid.build_feature_extractor = lambda *a, **k: peer.net
+        fid.make_custom_stats("of_ours", folder, batch_size=1, device=torch.device("cpu"), verbose=False)
+        return os.path.join(work, "cleanfid", "stats", "of_ours_clean_custom_na.npz")
+    np.savez(path, arr_0=np.zeros((len(places), 8, 8, 3), np.uint8), mu=own.mean(0), sigma=np.cov(own, rowvar=False),
+             mu_s=places.mean(0), sigma_s=np.cov(places, rowvar=False))
+    return path
+
+
+def read_statistics(peer, path, work):
+    """mu, sigma, and for ADM's suite mu_s and sigma_s, as the package reads them."""
+    if peer.name == "pytorch-fid":
+        from pytorch_fid.fid_score import compute_statistics_of_path
+        return compute_statistics_of_path(path, None, 1, 2048, "cpu")
+    if peer.name == "clean-fid":
+        from cleanfid.features import get_reference_statistics
+        shutil.copy(path, os.path.join(work, "cleanfid", "stats", "by_us_clean_custom_na.npz"))
+        return get_reference_statistics("by_us", "na", split="custom")
+    with np.load(path) as f:
+        return [f[name] for name in ("mu", "sigma", "mu_s", "sigma_s")]
+
+
+def statistics(c, peer, network, own, places, work):
+    """.npz of the package read by us, and ours by the package."""
+    ours, theirs = os.path.join(work, "ours.npz"), write_statistics(peer, own["real"], places and places["real"], work)
     c.eval(os.path.join(work, "real"), "--no-classes", "--features", network, "--metrics", "none", "--stats-out", ours)
-    with np.load(ours) as f:
-        mu, sigma = f["mu"], f["sigma"]
-    c.arrays(f"{peer.name}: mu that we write", mu, own["real"].mean(0))
-    c.arrays(f"{peer.name}: sigma that we write", sigma, np.cov(own["real"], rowvar=False))
-    np.savez(theirs, mu=own["real"].mean(0), sigma=np.cov(own["real"], rowvar=False))
-    read = c.eval(os.path.join(work, "generated"), "--stats", theirs, "--no-classes", "--features", network, "--metrics", "fd")
-    c.near(f"{peer.name}: FID beside statistics of its own", next(iter(read.values()))["value"],
-           frechet(own["real"], own["generated"]), 1e-4, 1e-3)
+    of = [own["real"]] + ([places["real"]] if places else [])
+    want = [v for x in of for v in (x.mean(0), np.cov(x, rowvar=False))]
+    for name, got, wanted in zip(("mu", "sigma", "mu_s", "sigma_s"), read_statistics(peer, ours, work), want):
+        c.arrays(f"{peer.name}: reads our {name}", got, wanted)
+    read = c.eval(os.path.join(work, "generated"), "--stats", theirs, "--no-classes", "--features", network, "--metrics",
+                  "fd,sfid" if places else "fd")
+    for name, x in (("FID", own), ("sFID", places)):
+        if x:
+            value = next(m["value"] for m in read.values() if m["metric"] == ("fd" if name == "FID" else "sfid"))
+            c.near(f"{peer.name}: {name} beside statistics of its own", value, frechet(x["real"], x["generated"]), 1e-4, 1e-3)
 
 
 def check_metrics(c, _, work):
@@ -287,6 +324,7 @@ def check_metrics(c, _, work):
     kid = kid_features_to_metric(y, x, **one)["kernel_inception_distance_mean"]
     c.near("torch-fidelity: KID, a subset of all", ours["kid"], kid)
     c.near("torch-fidelity: KID, ours of subsets", ours["kid-subsets"], kid)
+    check_subsets(c, work, rng)
     c.near("clean-fid: KID", ours["kid"], kernel_distance(real.astype(np.float64), generated.astype(np.float64), 1))
     prc = prc_features_to_metric(y, x, prc_neighborhood=3, prc_batch_size=100, save_cpu_ram=False, verbose=False)
     c.near("torch-fidelity: precision", ours["precision"], prc["precision"])
@@ -294,14 +332,28 @@ def check_metrics(c, _, work):
     near = prdc.compute_prdc(real, generated, 5)
     c.near("prdc: density", ours["density"], near["density"])
     c.near("prdc: coverage", ours["coverage"], near["coverage"])
-    # each side shuffles in its own way before it splits: of so many pictures that changes less than is allowed
-    logits = (4 * rng.normal(size=(100000, 40))).astype(np.float32)
+    logits = (4 * rng.normal(size=(5003, 40))).astype(np.float32)
     save_file({"features": logits[:, :2].copy(), "logits": logits}, os.path.join(work, "l.safetensors"))
-    ours["is"] = next(iter(c.eval(os.path.join(work, "l.safetensors"), "--no-classes", "--metrics", "is").values()))["value"]
-    c.near("torch-fidelity: Inception score", ours["is"],
-           isc_features_to_metric(torch.from_numpy(logits), 10)["inception_score_mean"])
+    score = next(iter(c.eval(os.path.join(work, "l.safetensors"), "--no-classes", "--metrics", "is").values()))
+    peer = isc_features_to_metric(torch.from_numpy(logits), 10)
+    c.near("torch-fidelity: Inception score", score["value"], peer["inception_score_mean"])
+    c.near("torch-fidelity: deviation of the Inception score", score["error"], peer["inception_score_std"])
     c.near("its formula: CMMD", ours["cmmd"], cmmd(real, generated))
     c.near("dgm-eval's formula: authenticity", ours["authenticity"], authenticity(real, generated))
+
+
+def check_subsets(c, work, rng):
+    """KID as published, 100 subsets of 1,000: torch-fidelity's subsets, so its numbers."""
+    from torch_fidelity.metric_kid import kid_features_to_metric
+    real, generated = (rng.normal(m, 1, size=(n, 32)).astype(np.float32) for m, n in ((0, 2100), (0.1, 1700)))
+    save_file({"features": real}, os.path.join(work, "many-r.safetensors"))
+    save_file({"features": generated}, os.path.join(work, "many-g.safetensors"))
+    ours = next(iter(c.eval(os.path.join(work, "many-g.safetensors"), "--real", os.path.join(work, "many-r.safetensors"),
+                            "--no-classes", "--metrics", "kid-subsets").values()))
+    peer = kid_features_to_metric(torch.from_numpy(generated.astype(np.float64)), torch.from_numpy(real.astype(np.float64)),
+                                  kid_subsets=100, kid_subset_size=1000, verbose=False)
+    c.near("torch-fidelity: KID of 100 subsets", ours["value"], peer["kernel_inception_distance_mean"])
+    c.near("torch-fidelity: deviation of the subsets", ours["error"], peer["kernel_inception_distance_std"])
 
 
 def cmmd(x, y):
