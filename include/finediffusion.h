@@ -60,7 +60,8 @@
  * comment lists. Strings that are passed in are copied or used during the call only; texts that are returned
  * belong to the object. What a function makes is freed by the function that its comment names. Nothing is
  * printed, nothing ends the process. One thread at a time may use an object; different contexts, sessions and
- * trainings are independent.
+ * trainings are independent, but for sessions that share a base (`beside`): one thread at a time uses any of
+ * these.
  *
  * Versions. Structs of options begin with their size: fill them with their _init macro, which stores it and
  * the defaults, then set fields. A later version may add fields at the end; programs that were compiled
@@ -181,6 +182,11 @@ struct fdit_session_options {
     /* compute some blocks only every few steps: "3", "0" and "fora" mean what --cache-interval, --cache-order
      * and --cache-full do; NULL: all blocks in every step. The plan counts what is kept for it. */
     const char *cache_interval, *cache_order, *cache_full;
+    /* A session over the same base that was opened before, with its weights: this one draws on its devices,
+     * in its precision and type of weights, and what both take from the base is in memory once; bytes and
+     * plan are those of what this one adds. `base` may be NULL; threads is not looked at; device, precision
+     * and weights are NULL or what they are there. Either may be closed first. NULL: none. */
+    fdit_session *beside;
 };
 #define fdit_session_options_init(options) fdit_session_options_init_size((options), sizeof *(options))
 void fdit_session_options_init_size(struct fdit_session_options *options, size_t size);

@@ -514,6 +514,85 @@ START_TEST(test_latents)
 }
 END_TEST
 
+static void draw_two(fdit_session *s, float x[2 * 576])
+{
+    const int32_t classes[2] = { 4, 70 };
+    const uint64_t seeds[2] = { 1, 9 };
+    struct fdit_draw_options how;
+    fdit_draw_options_init(&how);
+    how.sampler = "ddim";
+    how.steps = 3;
+    OK(fdit_session_draw(ctx, s, &how, classes, seeds, 2, x));
+}
+
+/* Sessions over one base: pictures of sessions of their own, matrices once, closed in any order. */
+START_TEST(test_beside)
+{
+    struct fdit_session_options o = session_options();
+    fdit_session *alone, *first, *second, *third;
+    float wanted[2][2 * 576], x[2 * 576];
+    OK(fdit_session_open(ctx, &o, &alone));
+    draw_two(alone, wanted[1]);
+    const size_t bytes = fdit_session_device_bytes(alone);
+    fdit_session_close(alone);
+    o.delta = NULL;
+    OK(fdit_session_open(ctx, &o, &first));
+    draw_two(first, wanted[0]);
+    o = session_options();
+    o.base = o.device = NULL;
+    o.beside = first;
+    OK(fdit_session_open(ctx, &o, &second));
+    /* the matrices of two blocks */
+    ck_assert_uint_lt(fdit_session_device_bytes(second) + 4 * 2 * (12 + 6) * 32 * 32, bytes);
+    draw_two(second, x);
+    ck_assert_mem_eq(x, wanted[1], sizeof x);
+    o.delta = NULL;
+    o.beside = second; /* whose matrices are the first one's */
+    OK(fdit_session_open(ctx, &o, &third));
+    fdit_session_close(first); /* in use, so it stays until the others are closed */
+    draw_two(third, x);
+    ck_assert_mem_eq(x, wanted[0], sizeof x);
+    fdit_session_close(second);
+    fdit_session_close(third);
+}
+END_TEST
+
+START_TEST(test_beside_refused)
+{
+    struct fdit_session_options o = session_options();
+    fdit_session *first, *s, *empty;
+    OK(fdit_session_open(ctx, &o, &first));
+    const struct {
+        const char *base, *device, *precision, *weights, *says;
+    } bad[] = { { "other.safetensors", NULL, NULL, NULL, "base is other.safetensors" },
+                { NULL, "ref", NULL, NULL, "device is ref" },
+                { NULL, NULL, "bf16", NULL, "precision is bf16 here and f32" },
+                { NULL, NULL, NULL, "int8", "weights is int8 here and f32" } };
+    o.beside = first;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        o.base = bad[i].base;
+        o.device = bad[i].device;
+        o.precision = bad[i].precision;
+        o.weights = bad[i].weights;
+        ck_assert_int_eq(fdit_session_open(ctx, &o, &s), FDIT_ERROR_ARGUMENT);
+        ck_assert_ptr_null(s);
+        ck_assert_msg(strstr(fdit_context_message(ctx), bad[i].says) != NULL, "%s",
+                      fdit_context_message(ctx));
+    }
+    o = session_options();
+    o.plan_only = true;
+    OK(fdit_session_open(ctx, &o, &empty));
+    o.beside = empty;
+    ck_assert_int_eq(fdit_session_open(ctx, &o, &s), FDIT_ERROR_ARGUMENT);
+    fdit_session_close(empty);
+    o.beside = first;
+    o.plan_only = false;
+    o.delta = "absent.safetensors";
+    ck_assert_int_eq(fdit_session_open(ctx, &o, &s), FDIT_ERROR_IO);
+    fdit_session_close(first);
+}
+END_TEST
+
 /* Memory is listed before it is taken, and kept to. */
 START_TEST(test_plan)
 {
@@ -717,7 +796,7 @@ static const struct {
     { AT(fdit_device_description, threads, 40) },
     { AT(fdit_device_description, is_gpu, 44) },
     { AT(fdit_device_description, usable, 45) },
-    { "sizeof fdit_session_options", sizeof(struct fdit_session_options), 176 },
+    { "sizeof fdit_session_options", sizeof(struct fdit_session_options), 184 },
     { "sizeof fdit_draw_options", sizeof(struct fdit_draw_options), 88 },
 };
 
@@ -798,6 +877,8 @@ int main(void)
     tcase_add_test(tc, test_as_the_program);
     tcase_add_test(tc, test_latents);
     tcase_add_test(tc, test_plan);
+    tcase_add_test(tc, test_beside);
+    tcase_add_test(tc, test_beside_refused);
     tcase_add_test(tc, test_classes);
     tcase_add_test(tc, test_progress);
     tcase_add_test(tc, test_layout);

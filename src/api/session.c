@@ -20,6 +20,60 @@ static bool is_auto(const struct fdit_session_options *o)
     return o->precision && !strcmp(o->precision, "auto");
 }
 
+static bool given_as(const char *text, const char *have)
+{
+    return !text || (have && !strcmp(text, have));
+}
+
+/* What must be as it is in the session beside this one. */
+static enum fdit_status check_beside(fdit_context *ctx, const struct fdit_session_options *o)
+{
+    const fdit_session *s = o->beside;
+    const struct {
+        const char *name, *given, *have;
+    } texts[] = { { "base", o->base, s->base },
+                  { "device", o->device, s->device },
+                  { "precision", o->precision, fdit_dtype_name(s->precision) },
+                  { "weights", o->weights, fdit_dtype_name(s->storage) } };
+    if (!s->loaded || s->closed)
+        return fdit_fail(
+            ctx, FDIT_ERROR_ARGUMENT,
+            "fdit_session_options.beside: that session has no weights; open it without plan_only");
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        if (!given_as(texts[i].given, texts[i].have))
+            return fdit_fail(
+                ctx, FDIT_ERROR_ARGUMENT,
+                "fdit_session_options.beside: %s is %s here and %s there; leave it NULL or open a session "
+                "of its own",
+                texts[i].name, texts[i].given, texts[i].have ? texts[i].have : "the default");
+    return FDIT_OK;
+}
+
+/* Its own devices, or those of the session beside it. */
+static enum fdit_status open_devices(fdit_context *ctx, fdit_session *s, const struct fdit_session_options *o,
+                                     struct fdit_sample_options *options)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_device_options device = { .spec = o->device, .threads = o->threads, .fastest = is_auto(o) };
+    if (o->beside) {
+        s->devices = o->beside->devices;
+        s->beside = o->beside;
+        s->beside->users++;
+        options->storage = s->beside->storage;
+        options->precision = s->beside->precision;
+    } else {
+        device.precision = options->precision;
+        TRY(fdit_api_devices(ctx, &device, options->storage, &s->devices));
+    }
+    s->storage = options->storage;
+    s->precision = fdit_device_precision(s->devices.list[0]);
+    TRY(fdit_strdup(ctx, options->base, &s->base));
+    if (o->beside ? o->beside->device : o->device)
+        TRY(fdit_strdup(ctx, o->beside ? o->beside->device : o->device, &s->device));
+out:
+    return status;
+}
+
 /* The options of a sampling job that say the same. */
 static enum fdit_status convert(fdit_context *ctx, const struct fdit_session_options *o,
                                 struct fdit_sample_options *out)
@@ -27,7 +81,7 @@ static enum fdit_status convert(fdit_context *ctx, const struct fdit_session_opt
     enum fdit_status status = FDIT_OK;
     const struct fdit_option *table = fdit_sample_option_table;
     *out = fdit_sample_defaults();
-    out->base = o->base;
+    out->base = o->base || !o->beside ? o->base : o->beside->base;
     out->delta = o->delta;
     out->model = o->model;
     out->objective = o->objective;
@@ -78,24 +132,23 @@ static enum fdit_status open_all(fdit_context *ctx, fdit_session *s, const struc
     enum fdit_status status = FDIT_OK;
     struct fdit_sample_options options;
     struct fdit_painter_options painter;
-    struct fdit_device_options device = { .spec = o->device, .threads = o->threads, .fastest = is_auto(o) };
     /* how many steps a drawing will have is not known */
     struct fdit_generator_options how = { .batch = o->batch, .steps = FDIT_TRAIN_STEPS };
+    if (o->beside)
+        TRY(check_beside(ctx, o));
     TRY(convert(ctx, o, &options));
-    device.precision = options.precision;
-    TRY(fdit_api_devices(ctx, &device, options.storage, &s->devices));
-    s->storage = options.storage;
+    TRY(open_devices(ctx, s, o, &options));
     s->merge = options.merge;
     s->reuse = options.reuse;
-    s->precision = fdit_device_precision(s->devices.list[0]);
-    TRY(fdit_sample_source_open(ctx, &options, &s->source));
+    TRY(fdit_sample_source_open_beside(ctx, &options, s->beside ? &s->beside->source : NULL, &s->source));
     s->has_source = true;
     TRY(fdit_config_name(ctx, &s->source.files.config, &s->model));
     painter = (struct fdit_painter_options){ .storage = options.storage,
                                              .vae = o->vae,
                                              .vae_scale = o->vae_scale,
                                              .memory = o->memory,
-                                             .merge = o->merge };
+                                             .merge = o->merge,
+                                             .lender = s->beside ? s->beside->painter : NULL };
     how.reuse = s->reuse;
     how.sampler.kind = fdit_sampler_usual(s->source.files.config.objective, FDIT_SAMPLER_DDPM);
     how.guided = s->source.guide.kind != FDIT_GUIDE_NONE;
@@ -135,14 +188,23 @@ void fdit_session_close(fdit_session *s)
 {
     if (!s)
         return;
+    s->closed = true;
+    if (s->users) /* the last of them closes it */
+        return;
+    fdit_session *beside = s->beside;
     fdit_painter_free(s->painter);
     if (s->has_source)
         fdit_sample_source_close(&s->source);
-    fdit_devices_close(&s->devices);
+    if (!beside)
+        fdit_devices_close(&s->devices);
+    fdit_free(s->base);
+    fdit_free(s->device);
     fdit_free(s->model);
     fdit_free(s->plan_text);
     fdit_free(s->specs);
     fdit_free(s);
+    if (beside && --beside->users == 0 && beside->closed)
+        fdit_session_close(beside);
 }
 
 /* ------------------------------------------------------------------ the plan */

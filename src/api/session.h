@@ -20,6 +20,10 @@ struct fdit_session {
     struct fdit_reuse_options reuse;
     struct fdit_identity_files files; /* for the texts of pictures, read for the first one */
     bool has_files;
+    char *base, *device;         /* as they were given */
+    struct fdit_session *beside; /* whose devices and base it uses; NULL: its own */
+    int users;                   /* sessions beside this one that are open */
+    bool closed;                 /* by the caller, who has no more to do with it; they have */
 };
 
 #endif
