@@ -274,6 +274,11 @@ EXTRA_DIST += tests/test_devices.sh
 check_PROGRAMS += tests/test_ranks
 tests_test_ranks_SOURCES = tests/test_ranks.c tests/data_fixture.c tests/data_fixture.h
 
+# A slow line between the hosts of tests/test_mpi_hosts.sh.
+check_PROGRAMS += tests/slow_link
+tests_slow_link_SOURCES = tests/slow_link.c
+tests_slow_link_LDADD =
+
 # The program with MPI, whether or not it is configured so; not a test by itself.
 TESTS += tests/test_mpi.sh tests/test_mpi_hosts.sh
 EXTRA_DIST += tests/test_mpi.sh tests/test_mpi_hosts.sh

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Three hosts as network namespaces on a bridge, no ssh: training on 1 to 4 processes over them with Open MPI and MPICH,
-# and what happens to hosts: one that dies, hangs, is cut off, far away, late, full, or has another program or other data.
+# and what happens to hosts: one that dies, hangs, is cut off, far away (tests/slow_link.c), late, full, short of memory,
+# computes NaN, or has another program or other data.
 # Needs root and namespaces (and makes its own, so that nothing of it outlives the test).
 # FDIT_TEST_MPI='openmpi mpich' says with which libraries; none: with none.
 . "${FDIT_SRCDIR:?}/tests/lib.sh"
@@ -185,6 +186,25 @@ on_three_hosts() {
     checks=$((checks + 1))
     together "1 2 3" 3 "$mpi" $run --accumulate 4 --steps 4 --checkpoint-every 2 --out $library-late || fail "$library: a late host" "$(cat message)"
     same "$library, a late host" alone/delta.safetensors $library-late/delta.safetensors
+
+    # A line of 100 Mbit/s that takes 20 ms, each way, to one host: a message takes longer than a step here, and is not taken
+    # for a host that is lost.
+    if [ -x "$here/slow_link" ]; then
+        ip link add near type veth peer name far && ip link set near master switch up && ip link set far up &&
+            ip link set port3 nomaster || fail "no slow line"
+        "$here/slow_link" port3 far 20 100 2>slow &
+        slow=$!
+        checks=$((checks + 1))
+        together "1 2 3" 3 "$mpi" $run --accumulate 4 --steps 4 --checkpoint-every 2 --rank-timeout 6 --out $library-slow ||
+            fail "$library: a slow line" "$(cat message slow)"
+        same "$library, a slow line" alone/delta.safetensors $library-slow/delta.safetensors
+        same "$library, a slow line" alone/checkpoints/step-2.safetensors $library-slow/checkpoints/step-2.safetensors
+        checks=$((checks + 1)) # each of 4 micro-batches waits for rows, there and back
+        sed -n 's/.* the time; \([0-9.]*\) s a step$/\1/p' message | awk '$1 >= 0.16 { slow = 1 } END { exit !slow }' ||
+            fail "$library: the slow line is not slow" "$(cat message)"
+        kill $slow && wait $slow 2>/dev/null
+        ip link set port3 master switch && ip link del near
+    fi
 
     # one that is started but never joins
     mkdir -p never && printf '#!/bin/sh\nexec sleep 40\n' >never/program && chmod +x never/program
