@@ -271,12 +271,13 @@ out:
 
 const struct fdit_command fdit_command_serve = {
     .name = "serve",
-    .summary = "show a model's classes on a page in the browser",
+    .summary = "a page in the browser: classes, drawing, runs",
     .synopsis = "--base FILE [--delta FILE] [OPTION]...",
-    .about = "Serves a page on which the tree of classes is looked through and searched, and draws for "
-             "scripts. The address that is printed ends with a token, which is new each time; without it "
-             "nothing but the empty page is given out. Only this machine can reach the page, unless "
-             "--listen says otherwise.\n\n"
+    .about = "Serves a page on which the tree of classes is looked through and searched, real pictures "
+             "stand beside drawn ones, any class or group is drawn, deltas are compared, and runs are "
+             "watched while they train. The address that is printed ends with a token, which is new each "
+             "time; without it nothing but the empty page is given out. Only this machine can reach the "
+             "page, unless --listen says otherwise.\n\n"
              "Scripts use the same functions, in JSON, with the token in the header 'Authorization: Bearer "
              "TOKEN': GET /api/info, /api/tree, /api/search, /api/orders, /api/order, /api/picture, "
              "/api/preview, /api/sheet, /api/real, /api/runs, /api/log, /api/run-preview and /api/events "

@@ -15,8 +15,30 @@ struct fdit_find {
     int32_t n_classes, n_rows;
     char *text; /* folded names, a zero byte behind each, groups from n_classes on as in the table */
     size_t bytes, capacity;
-    size_t *start; /* [n_rows + 1] */
+    size_t *start;  /* [n_rows + 1] */
+    int32_t *order; /* [n_rows] groups from the coarsest on, then classes */
 };
+
+/* Rows so that what is above a row comes before it. */
+static void order_rows(struct fdit_find *f)
+{
+    int32_t *order = f->order;
+    int32_t n = 0;
+    /* the roots of the views, then what is below each */
+    for (int32_t row = f->n_classes; row < f->n_rows; row++)
+        if (fdit_tree_parent(f->tree, row) < 0)
+            order[n++] = row;
+    for (int32_t i = 0; i < n; i++) {
+        int32_t children = fdit_tree_children(f->tree, order[i]);
+        for (int32_t c = 0; c < children; c++) {
+            int32_t child = fdit_tree_child(f->tree, order[i], c);
+            if (!fdit_tree_is_class(f->tree, child))
+                order[n++] = child;
+        }
+    }
+    for (int32_t id = 0; id < f->n_classes; id++)
+        order[n++] = id;
+}
 
 enum fdit_status fdit_find_new(fdit_context *ctx, const struct fdit_taxonomy *taxonomy,
                                const struct fdit_tree *tree, struct fdit_find **out)
@@ -40,6 +62,8 @@ enum fdit_status fdit_find_new(fdit_context *ctx, const struct fdit_taxonomy *ta
         f->bytes += n + 1;
     }
     f->start[f->n_rows] = f->bytes;
+    TRY(fdit_alloc(ctx, (size_t)f->n_rows, sizeof *f->order, &f->order));
+    order_rows(f);
     *out = f;
     f = NULL;
 out:
@@ -53,6 +77,7 @@ void fdit_find_free(struct fdit_find *f)
         return;
     fdit_free(f->text);
     fdit_free(f->start);
+    fdit_free(f->order);
     fdit_free(f);
 }
 
@@ -86,34 +111,14 @@ static void look_for(const struct fdit_find *f, const char *word, size_t n, uint
 
 /* A word that the name lacks may be in a group's above it. Groups first, from the coarsest on: what is above
  * is then complete. */
-static void look_above(const struct fdit_find *f, const int32_t *order, uint8_t *fits)
+static void look_above(const struct fdit_find *f, uint8_t *fits)
 {
     for (int32_t i = 0; i < f->n_rows; i++) {
-        int32_t row = order[i];
+        int32_t row = f->order[i];
         int32_t above = fits[row] == NOT ? fdit_tree_parent(f->tree, row) : FDIT_TREE_ROOT;
         if (above >= 0 && fits[above] != NOT)
             fits[row] = ABOVE;
     }
-}
-
-/* Rows so that what is above a row comes before it. */
-static void order_rows(const struct fdit_find *f, int32_t *order)
-{
-    int32_t n = 0;
-    /* the roots of the views, then what is below each */
-    for (int32_t row = f->n_classes; row < f->n_rows; row++)
-        if (fdit_tree_parent(f->tree, row) < 0)
-            order[n++] = row;
-    for (int32_t i = 0; i < n; i++) {
-        int32_t children = fdit_tree_children(f->tree, order[i]);
-        for (int32_t c = 0; c < children; c++) {
-            int32_t child = fdit_tree_child(f->tree, order[i], c);
-            if (!fdit_tree_is_class(f->tree, child))
-                order[n++] = child;
-        }
-    }
-    for (int32_t id = 0; id < f->n_classes; id++)
-        order[n++] = id;
 }
 
 /* ------------------------------------------------------------------ a query */
@@ -161,21 +166,17 @@ static enum fdit_status score_rows(fdit_context *ctx, const struct fdit_find *f,
 {
     enum fdit_status status = FDIT_OK;
     uint8_t *fits = NULL;
-    int32_t *order = NULL;
     TRY(fdit_alloc(ctx, (size_t)f->n_rows, 1, &fits));
-    TRY(fdit_alloc(ctx, (size_t)f->n_rows, sizeof *order, &order));
-    order_rows(f, order);
     memset(scores, q->n && !q->only ? 1 : NOT, (size_t)f->n_rows);
     for (int w = 0; !q->only && w < q->n; w++) {
         look_for(f, q->words[w], q->lengths[w], fits);
-        look_above(f, order, fits);
+        look_above(f, fits);
         for (int32_t row = 0; row < f->n_rows; row++)
             scores[row] = scores[row] == NOT || fits[row] == NOT ? NOT : (uint8_t)(scores[row] + fits[row]);
     }
     if (q->id >= 0)
         scores[q->id] = 0;
 out:
-    fdit_free(order);
     fdit_free(fits);
     return status;
 }

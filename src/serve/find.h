@@ -15,7 +15,7 @@ enum { FDIT_FIND_MOST_WORDS = 8 };
 
 struct fdit_find;
 
-/* The tree must outlive it. Takes the bytes of the names and 17 for each. Free with fdit_find_free. */
+/* The tree must outlive it. Takes the bytes of the names and 13 for each. Free with fdit_find_free. */
 enum fdit_status fdit_find_new(fdit_context *ctx, const struct fdit_taxonomy *taxonomy,
                                const struct fdit_tree *tree, struct fdit_find **out);
 void fdit_find_free(struct fdit_find *f); /* NULL is allowed */

@@ -26,7 +26,8 @@ struct line {
     bool used;
     int socket;
     bool streaming;
-    double deadline; /* when it is cut off, unless it streams */
+    bool mute;              /* nothing was asked yet */
+    double begun, deadline; /* when it is cut off, unless it streams */
 };
 
 struct fdit_http {
@@ -68,7 +69,7 @@ static void set_deadline(struct fdit_http *h, struct line *l, double seconds)
         return;
     pthread_mutex_lock(&h->lock);
     h->streams -= l->streaming;
-    l->streaming = false;
+    l->streaming = l->mute = false;
     l->deadline = now() + seconds;
     pthread_mutex_unlock(&h->lock);
 }
@@ -86,7 +87,22 @@ static bool take_stream(struct fdit_http *h, struct line *l)
     return room;
 }
 
-/* Cuts off whoever sends a byte now and then: the library's own limit counts silence alone. */
+/* Under the lock. Cuts off whoever sends a byte now and then (the library's own limit counts silence
+ * alone), and, where room is short, whoever came to ask and does not. */
+static void cut_off(struct fdit_http *h)
+{
+    const double patience = 1, t = now();
+    int used = 0;
+    for (int i = 0; i < FDIT_HTTP_MOST_CONNECTIONS; i++)
+        used += h->lines[i].used;
+    bool crowded = used > FDIT_HTTP_MOST_CONNECTIONS * 3 / 4;
+    for (int i = 0; i < FDIT_HTTP_MOST_CONNECTIONS; i++) {
+        const struct line *l = &h->lines[i];
+        if (l->used && !l->streaming && (t > l->deadline || (crowded && l->mute && t > l->begun + patience)))
+            shutdown(l->socket, SHUT_RDWR);
+    }
+}
+
 static void *watch(void *user)
 {
     struct fdit_http *h = user;
@@ -96,10 +112,7 @@ static void *watch(void *user)
         clock_gettime(CLOCK_REALTIME, &until);
         until.tv_sec++;
         pthread_cond_timedwait(&h->wake, &h->lock, &until);
-        double t = now();
-        for (int i = 0; i < FDIT_HTTP_MOST_CONNECTIONS; i++)
-            if (h->lines[i].used && !h->lines[i].streaming && t > h->lines[i].deadline)
-                shutdown(h->lines[i].socket, SHUT_RDWR);
+        cut_off(h);
     }
     pthread_mutex_unlock(&h->lock);
     return NULL;
@@ -119,6 +132,8 @@ static void on_connection(void *user, struct MHD_Connection *c, void **line,
         if (*line)
             *(struct line *)*line = (struct line){ .used = true,
                                                    .socket = info->connect_fd,
+                                                   .mute = true,
+                                                   .begun = now(),
                                                    .deadline = now() + h->options.request_seconds };
     } else if (*line) {
         struct line *l = *line;

@@ -16,7 +16,8 @@ fdit_serve_sources += \
 
 # The page travels inside the program (src/serve/embed.awk).
 fdit_page_files = src/serve/page/index.html src/serve/page/icon.svg src/serve/page/page.css src/serve/page/page.js \
-	src/serve/page/api.js src/serve/page/node.js src/serve/page/search.js src/serve/page/tree.js
+	src/serve/page/api.js src/serve/page/draw.js src/serve/page/node.js src/serve/page/pictures.js \
+	src/serve/page/runs.js src/serve/page/search.js src/serve/page/tree.js
 EXTRA_DIST += $(fdit_page_files) src/serve/embed.awk
 nodist_libfdit_serve_la_SOURCES = src/serve/embedded.c
 CLEANFILES += src/serve/embedded.c

@@ -35,7 +35,7 @@ export function startSearch(choose, complain) {
       return showTree();
     waiting = new AbortController();
     try {
-      const answer = await get("search", { q: query, count: 100 }, waiting.signal);
+      const answer = await get("search", { q: query, count: 50 }, waiting.signal);
       list.replaceChildren(...answer.nodes.map((item) => resultOf(item, choose)));
       found.textContent = answer.total > answer.nodes.length
         ? `${answer.total} found, the best ${answer.nodes.length} are shown` : `${answer.total} found`;

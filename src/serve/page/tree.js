@@ -12,9 +12,10 @@ function branch(item, parent, index) {
 }
 
 export class Tree {
-  constructor(element, onChoose) {
+  constructor(element, onChoose, complain) {
     this.element = element;
     this.onChoose = onChoose;
+    this.complain = complain;
     this.root = null;
     this.active = 0;
     this.chosen = null;
@@ -134,6 +135,17 @@ export class Tree {
     this.moveTo(this.rowOf(at));
   }
 
+  // A row may be reached before what stands in it has come.
+  async whenThere(parent, index, act) {
+    try {
+      if (!parent.children.has(index))
+        await this.fetchPage(parent, index);
+      act(parent.children.get(index));
+    } catch (error) {
+      this.complain(error);
+    }
+  }
+
   choose(node) {
     this.chosen = node.item.node;
     this.onChoose(node.item.node);
@@ -153,21 +165,21 @@ export class Tree {
   onKey(event) {
     if (!this.root || event.ctrlKey || event.altKey || event.metaKey)
       return;
-    const { parent, node } = this.at(this.root, this.active);
+    const { parent, index, node } = this.at(this.root, this.active);
     const many = Math.max(1, Math.floor(this.element.clientHeight / rowHeight) - 1);
     const moves = { ArrowDown: 1, ArrowUp: -1, PageDown: many, PageUp: -many, Home: -Infinity, End: Infinity };
     if (event.key in moves)
       this.moveTo(this.active + moves[event.key]);
     else if (event.key === "ArrowRight" && node?.open)
       this.moveTo(this.active + 1);
-    else if (event.key === "ArrowRight" && node)
-      this.open(node);
+    else if (event.key === "ArrowRight")
+      this.whenThere(parent, index, (there) => this.open(there).catch(this.complain));
     else if (event.key === "ArrowLeft" && node?.open)
       this.close(node);
     else if (event.key === "ArrowLeft" && parent.parent)
       this.moveTo(this.rowOf(parent));
-    else if ((event.key === "Enter" || event.key === " ") && node)
-      this.choose(node);
+    else if (event.key === "Enter" || event.key === " ")
+      this.whenThere(parent, index, (there) => this.choose(there));
     else
       return;
     event.preventDefault();
@@ -182,7 +194,7 @@ export class Tree {
     if (!node)
       return;
     if (event.target.closest(".mark") && node.total)
-      node.open ? this.close(node) : this.open(node);
+      node.open ? this.close(node) : this.open(node).catch(this.complain);
     else
       this.choose(node);
   }
