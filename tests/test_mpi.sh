@@ -12,20 +12,31 @@ if "$program" --version | grep -q 'one (built without MPI)'; then
     says stderr 'one of 4 processes (OMPI_COMM_WORLD_RANK).*built without MPI: configure it with --with-mpi'
     PMI_RANK=2 PMI_SIZE=4 "$program" train --base b --data d --steps 1 --out o 2>stderr
     equal "what other ranks say" "$(cat stderr)" ""
+    SLURM_PROCID=0 SLURM_STEP_NUM_TASKS=2 SLURM_LOCALID=0 "$program" train --base b --data d --steps 1 --out o 2>stderr
+    says stderr 'one of 2 processes (SLURM_PROCID).*built without MPI'
     program=${FDIT_PROGRAM%finediffusion}tests/finediffusion-mpi
 fi
 faults=${FDIT_PROGRAM%finediffusion}tests/faults/calls.so
 . "$source/tests/ranks.sh"
 sample="sample --base $base --classes A,B --per-class 3 --sampler ddim:0 --steps 3 --quiet"
 good $sample --out drawn
-for rank in 1 0 2; do
-    PMI_RANK=$rank PMI_SIZE=3 good $sample --out dealt
+for rank in 1 0 2; do # as MPICH, srun and srun with PMIx start them
+    case $rank in
+    1) set -- PMI_RANK=1 PMI_SIZE=3 ;;
+    0) set -- SLURM_PROCID=0 SLURM_STEP_NUM_TASKS=3 SLURM_NTASKS=8 SLURM_LOCALID=0 ;;
+    2) set -- PMIX_RANK=2 SLURM_PROCID=2 SLURM_STEP_NUM_TASKS=3 SLURM_LOCALID=1 ;;
+    esac
+    checks=$((checks + 1))
+    env "$@" "$program" $sample --out dealt >stdout 2>stderr || fail "rank $rank of three" "$(cat stderr)"
     equal "pictures after rank $rank" "$(find dealt -name '*.png' | wc -l)" "$(case $rank in 1) echo 2 ;; 0) echo 4 ;; 2) echo 6 ;; esac)"
 done
 checks=$((checks + 1))
 for picture in $(cd drawn && find . -name '*.png'); do
     cmp -s "drawn/$picture" "dealt/$picture" || fail "$picture of three processes differs"
 done
+
+SLURM_PROCID=0 SLURM_NTASKS=3 good $sample --out script # the script of a job, which is one process
+equal "pictures of a job's script" "$(find script -name '*.png' | wc -l)" 6
 
 if ! [ -x "$program" ] || ! command -v mpirun >/dev/null; then
     echo "$checks checks, $failures failures"
