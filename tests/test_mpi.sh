@@ -90,9 +90,28 @@ for n in 1 2; do
     same_as prior1 prior$n
 done
 says prior2/log.jsonl '"prior_mse":.*"sent_bytes":[1-9]'
-checks=$((checks + 1))
-together 2 $run --steps 3 --prior-per-class 2 --out drawn-together && fail "two processes draw a prior"
-says message '--prior-per-class draws in one process.*give --prior DIR'
+# one that the first process draws while the others wait; a failure of one, before it or in it, ends all
+for n in 1 2 3; do
+    checks=$((checks + 2))
+    together $n $run --accumulate $((6 / n)) --steps 3 --prior-per-class 2 --prior-classes C,D --out drew$n ||
+        fail "$n processes that draw a prior" "$(cat message)"
+    same_as drew1 drew$n
+    equal "pictures drawn by $n processes" "$(find drew$n/prior -name '*.png' | wc -l)" 4
+done
+checks=$((checks + 2))
+together 2 $run --steps 3 --prior-per-class 2 --prior-classes nobody --out new && fail "a prior of no class is drawn"
+says message '--prior-classes.*nobody'
+# rank 1 has no data
+cat >one-fails.sh <<'EOF'
+#!/bin/sh
+[ "${OMPI_COMM_WORLD_RANK:-${PMI_RANK:-0}}" = 1 ] && exec "$@" --data gone
+exec "$@"
+EOF
+chmod +x one-fails.sh
+timeout 120 mpirun $more -n 2 ./one-fails.sh "$program" $run --steps 3 --prior-per-class 2 --prior-classes C --out new \
+    >stdout 2>message
+equal "exit of a job of which one process fails before the prior" "$(($? != 0 && $? != 124))" 1
+says message 'rank 1.*gone'
 
 # a job of a batch system: the same line is queued again after each warning, whatever process gets it, with fewer processes
 queued="$run --resume auto --checkpoint-every 3 --steps 40 --out queued"

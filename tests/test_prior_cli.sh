@@ -80,4 +80,13 @@ same "a picture that was lost is drawn again" whole/delta.safetensors moved/delt
 rm given/checkpoints/step-8.safetensors given/delta.safetensors
 mkdir other && cp -r whole/prior/A%2Fserif other/
 refused "--prior,has~other~pictures,9~then,3~now" train --resume given --prior other
+# on latents: drawn through the autoencoder, and encoded by it in every step
+latent="train --base $source/tests/fixtures/dit.safetensors --vae $source/tests/fixtures/vae --data data --batch 2 --steps 3"
+latent="$latent --preview-every 0 --quiet --prior-per-class 2 --prior-classes #0,#2 --checkpoint-every 2"
+good $latent --out latents
+equal "pictures that a model on latents draws" "$(find latents/prior -name '*.png' | wc -l)" 4
+cp -r latents stopped-latents
+rm stopped-latents/delta.safetensors stopped-latents/checkpoints/step-3.safetensors
+good train --resume stopped-latents --quiet
+same "a prior on latents, resumed" latents/delta.safetensors stopped-latents/delta.safetensors
 finish

@@ -3,6 +3,7 @@
 #include "train/running.h"
 
 #include "core/fnv.h"
+#include "core/file.h"
 #include "core/mem.h"
 #include "format/cache.h"
 #include "format/json.h"
@@ -320,21 +321,32 @@ static struct fdit_checkpoint *beginning(const struct run *r)
     return table ? r->start : r->base;
 }
 
-/* Drawn by this process: others would wait for it, or for a folder that they do not see. */
+/* Drawn by the process that has the run's folder. Others wait: they take it from there. */
 static enum fdit_status draw_prior(fdit_context *ctx, struct run *r, bool plan_only)
 {
+    enum fdit_status status = FDIT_OK;
     const struct fdit_train_options *o = r->o;
     const struct fdit_vae *vae = fdit_autoencoder_vae(r->autoencoder);
     const struct fdit_sample_hooks hooks = { .user = r->output.hooks.user,
                                              .on_plan = r->output.hooks.on_plan };
-    if (r->members > r->devices->n)
-        return fdit_fail(
-            ctx, FDIT_ERROR_ARGUMENT,
-            "--prior-per-class draws in one process; draw them before, with 'finediffusion sample "
-            "--guide none --per-class %d --out DIR', and give --prior DIR",
-            o->prior_per_class);
-    return fdit_prior_draw(ctx, r->devices, o, vae ? fdit_vae_config_of(vae)->scale : 0, &hooks, plan_only,
-                           &r->prior);
+    struct fdit_exchange *x = r->members > r->devices->n ? r->output.hooks.exchange : NULL;
+    if (x && x->first > 0 && !plan_only)
+        status = fdit_path_join(ctx, o->out, "prior", &r->prior.path);
+    else
+        status = fdit_prior_draw(ctx, r->devices, o, vae ? fdit_vae_config_of(vae)->scale : 0, &hooks,
+                                 plan_only, &r->prior);
+    if (!x || !x->settle || plan_only)
+        return status;
+    status = x->settle(ctx, x, status);
+    r->failed_together = status != FDIT_OK;
+    if (status == FDIT_OK && !fdit_file_exists(r->prior.path))
+        status = fdit_fail(
+            ctx, FDIT_ERROR_IO,
+            "--prior-per-class: the pictures were drawn into %s, which is not seen on this host; let "
+            "--out be in a folder that all hosts share, or draw them before ('finediffusion sample "
+            "--guide none --per-class %d') and give --prior DIR",
+            r->prior.path, o->prior_per_class);
+    return status;
 }
 
 enum fdit_status fdit_run_open_prior(fdit_context *ctx, struct run *r, bool plan_only)

@@ -249,7 +249,7 @@ enum fdit_status fdit_train_run(fdit_context *ctx, const struct fdit_devices *de
     status = set_up(ctx, &r, &exact, &made_by, &look, plan_only);
     if (plan_only)
         goto out;
-    TRY(ready(ctx, &r, status));
+    TRY(r.failed_together ? status : ready(ctx, &r, status));
     TRY(start(ctx, &r));
     fdit_share_begin(&share);
     status = fdit_run_loop(ctx, &r);

@@ -104,6 +104,7 @@ struct run {
     int members;                    /* devices in all processes */
     int round, local;               /* pictures of a pass on all devices, and on those of this process */
     struct fdit_prior prior;
+    bool failed_together; /* all processes know that the set-up of one failed, and end */
     struct fdit_run_stream streams[FDIT_RUN_STREAMS];
     int n_streams;
     char *taxonomy_json, *options_json, *identity_json, *names_json, *fingerprint, *guide, *train_json;
