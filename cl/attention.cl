@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * attention.cl: softmax(q k^T HEAD^-0.5) v without the N x N matrix, and its backward pass; for GPUs.
  *
- * qkv is [B, N, 3, H, HEAD], out [B, N, H, HEAD], lse and delta [B, H, N]. A tile of scores is in registers:
+ * attention_rows.h says how the tensors lie. A tile of scores is in registers:
  *
  *           64 columns               A group of 16 x BY work-items owns ROWS = 4 BY rows of one head of one
  *        +----+----+----+            sample (queries; keys in attention_dkv) and passes over the
@@ -46,28 +46,7 @@
 #define POOL_WEIGH (ROWS * LP + VS * WIDTH)
 #define POOL (POOL_SCORES > POOL_WEIGH ? POOL_SCORES : POOL_WEIGH)
 
-/* Numbers d .. d + 3 of a row; zeroes past its end, and for a row that is not there. */
-float4 quad(__global const float *row, bool there, int d)
-{
-    if (!there || d >= HEAD)
-        return (float4)(0.0f);
-#ifdef ALIGNED
-    return *(__global const float4 *)(row + d);
-#else
-    return (float4)(row[d], d + 1 < HEAD ? row[d + 1] : 0.0f, d + 2 < HEAD ? row[d + 2] : 0.0f,
-                    d + 3 < HEAD ? row[d + 3] : 0.0f);
-#endif
-}
-
-/* v with `other` in place of its numbers from `left` on */
-INLINE float4 masked(float4 v, int left, float other)
-{
-    v.x = left > 0 ? v.x : other;
-    v.y = left > 1 ? v.y : other;
-    v.z = left > 2 ? v.z : other;
-    v.w = left > 3 ? v.w : other;
-    return v;
-}
+#include "attention_rows.h"
 
 /* s[i] (columns of row i) = sum over d of a(row)[d] b(column)[d]. Begins with a barrier and ends without. */
 void scores(float4 s[4], __local float *pool, __global const float *a, int a_first, size_t a_stride,
@@ -163,15 +142,9 @@ void store_rows(__global float *to, size_t stride, float acc[4][COLUMNS], float4
                 to[(size_t)(row + i) * stride + (size_t)(tx + 16 * j)] = acc[i][j] * f[i];
 }
 
-#define POSITION                                                                                 \
-    int tx = (int)get_local_id(0), ty = (int)get_local_id(1), l = ty * BX + tx;                  \
-    int first = (int)get_group_id(0) * ROWS, h = (int)get_group_id(1), b = (int)get_group_id(2); \
-    size_t width = (size_t)H * HEAD, stride = 3 * width;                                         \
-    size_t head = (size_t)b * (size_t)N * stride + (size_t)h * HEAD;                             \
-    size_t head_out = (size_t)b * (size_t)N * width + (size_t)h * HEAD;                          \
-    size_t stats = ((size_t)b * (size_t)H + (size_t)h) * (size_t)N;                              \
-    (void)l;                                                                                     \
-    (void)stats;
+#define POSITION                                                                \
+    int tx = (int)get_local_id(0), ty = (int)get_local_id(1), l = ty * BX + tx; \
+    PLACE_OF_GROUP(void) l;
 
 #ifdef FORWARD
 /* A tile of the streaming softmax: with a row's running maximum `top`, `sum` of exp(s - top) and acc of

@@ -7,6 +7,7 @@
 #include "core/half.h"
 #include "devices.h"
 #include "harness.h"
+#include "kernel_fixture.h"
 #include "opencl_fixture.h"
 #include "opencl/gemm.h"
 #include "opencl/matrix.h"
@@ -27,62 +28,17 @@ struct product {
 static fdit_context *ctx;
 static fdit_device *dev;
 
-static const char *embedded(const char *name)
-{
-    const struct cl_source *s = fdit_cl_sources;
-    while (s->name && strcmp(s->name, name) != 0)
-        s++;
-    ck_assert_msg(s->name != NULL, "%s is not in the program", name);
-    return s->text;
-}
-
-/* The kernel's source with `from` replaced by `to` everywhere; NULL: as it is. Free with free. */
-static char *source(const char *from, const char *to)
-{
-    const char *prelude = embedded("prelude.cl"), *kernel = embedded("linear_matrix.cl"), *next;
-    char *out = malloc(strlen(prelude) + 4 * strlen(kernel) + 1);
-    ck_assert_ptr_nonnull(out);
-    strcpy(out, prelude);
-    ck_assert_msg(!from || strstr(kernel, from), "the kernel does not contain: %s", from);
-    for (; from && (next = strstr(kernel, from)); kernel = next + strlen(from)) {
-        strncat(out, kernel, (size_t)(next - kernel));
-        strcat(out, to);
-    }
-    strcat(out, kernel);
-    return out;
-}
-
 static cl_kernel build(const struct product *p, const char *text)
 {
-    struct opencl *cl = opencl_of(dev);
     struct gemm_config c = fdit_matrix_config(p->unit, true);
-    char tile[120], options[320], log[4096] = "";
-    cl_int error;
+    char tile[120], options[320];
     c.step = p->f16 ? 32 : 16;
     fdit_matrix_options(&c, tile);
     snprintf(options, sizeof options, "-cl-std=CL1.2 -DGROUP=256 %s -DPARTS=%d%s%s%s%s", tile, p->parts,
              p->f16 ? " -DF16" : "", p->form == GRADIENT ? " -DA_COLUMNS" : "",
              p->form != PLAIN ? " -DB_ROWS" : "",
              p->M % 4 == 0 && p->N % 4 == 0 && p->K % 4 == 0 ? " -DALIGNED" : "");
-    cl_program program = clCreateProgramWithSource(cl->context, 1, &text, NULL, &error);
-    ck_assert_int_eq(error, CL_SUCCESS);
-    error = clBuildProgram(program, 1, &cl->device, options, NULL, NULL);
-    if (error)
-        clGetProgramBuildInfo(program, cl->device, CL_PROGRAM_BUILD_LOG, sizeof log, log, NULL);
-    ck_assert_msg(error == CL_SUCCESS, "%s: %d: %.2000s", options, (int)error, log);
-    cl_kernel kernel = clCreateKernel(program, "linear_matrix", &error);
-    ck_assert_int_eq(error, CL_SUCCESS);
-    clReleaseProgram(program);
-    return kernel;
-}
-
-static cl_mem memory_of(float *from, size_t n)
-{
-    cl_int error;
-    cl_mem memory = clCreateBuffer(opencl_of(dev)->context, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR,
-                                   n * sizeof *from, from, &error);
-    ck_assert_int_eq(error, CL_SUCCESS);
-    return memory;
+    return test_kernel_build(dev, text, options, "linear_matrix");
 }
 
 /* Runs it: y [M, N] from a and b as the form has them. */
@@ -90,7 +46,7 @@ static void launch(const struct product *p, cl_kernel kernel, float *y, float *a
 {
     const struct gemm_config c = fdit_matrix_config(p->unit, true);
     const size_t M = (size_t)p->M, N = (size_t)p->N, K = (size_t)p->K, items = (size_t)c.group;
-    cl_mem out = memory_of(y, M * N), in = memory_of(a, M * K), w = memory_of(b, N * K);
+    cl_mem out = test_memory(dev, y, M * N), in = test_memory(dev, a, M * K), w = test_memory(dev, b, N * K);
     const cl_mem tensors[9] = { out, in, w, in, in, in, in, in, in };
     const cl_int numbers[8] = {
         p->M, p->N, p->K, p->form == GRADIENT ? p->M : p->K, p->form == PLAIN ? p->K : p->N, 1, 0, 0
@@ -135,7 +91,7 @@ static double run(const struct product *p, const char *from, const char *to)
 {
     const size_t m = (size_t)p->M, n = (size_t)p->N, k = (size_t)p->K;
     float *a = calloc(m * k, sizeof *a), *b = calloc(n * k, sizeof *b), *y = calloc(m * n, sizeof *y);
-    char *text = source(from, to);
+    char *text = test_kernel_source("linear_matrix.cl", from, to);
     struct test_rng rng = test_rng_new(p->unit->name);
     ck_assert(a && b && y);
     test_fill_normal(&rng, a, m * k, 0.5, 1);

@@ -508,15 +508,25 @@ static struct op_case *attention_case(struct heads_shape s, bool with_lse, float
     return c;
 }
 
+/* In 16 bits weights are rounded, whatever the operands are: what fdit_probe_round allows. */
+static double attention_allowed(double in_f32, double in_16_bits)
+{
+    return fdit_device_precision(op_devices.main) == FDIT_F32 ? in_f32 : in_16_bits;
+}
+
 START_TEST(attention)
 {
     for (int i = 0; i < N_HEADS_SHAPES; i++)
         for (int lse = 0; lse < 2; lse++) {
             struct op_case *c = attention_case(heads_shapes[i], lse, 1);
+            c->p.allowed = attention_allowed(c->p.allowed, 1e-4);
             c->no_poison = i > 3;
             case_check(c);
         }
-    /* Scores in the hundreds: exp of anything but (score - maximum) would overflow. */
+    /* Scores in the hundreds: exp of anything but (score - maximum) would overflow. 16 bits have them to 1.
+     * */
+    if (attention_allowed(0, 1) > 0)
+        return;
     struct op_case *c = attention_case((struct heads_shape){ 2, 70, 2, 24 }, true, 8);
     c->p.allowed = 1e-9; /* an absolute error of 1e-5 in a score of 300 is one of 1e-5 in exp */
     c->no_poison = true;
@@ -556,7 +566,7 @@ START_TEST(attention_backward)
             memcpy(qkv->data, forward->p.slots[0].data, qkv->n * sizeof(float));
             case_reference(forward, k ? "lse" : "out", k ? lse->data : out->data);
         }
-        c->p.allowed = 1e-10;
+        c->p.allowed = attention_allowed(1e-10, 1e-3);
         c->no_poison = i > 2;
         case_check(c);
     }

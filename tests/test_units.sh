@@ -47,9 +47,10 @@ equal "trials before a product in 16 bits" "$(units)" 0
 job 0 bf16 --verbose
 by 'matrix unit emulated-mma, '
 says err 'matrix unit emulated-mma, bf16: .* GFLOP/s, .* by multiply-adds, NMSE'
+says err 'attention on matrix unit emulated-mma, bf16: .* GFLOP/s, .* by multiply-adds, NMSE'
 says err 'products in bf16 by matrix unit emulated-mma'
 says err 'forward 37x48x52 by matrix emulated-mma'
-equal "trials" "$(units)" 1
+equal "trials, of products and of attention" "$(units)" 2
 cp cache/opencl/*.driver .
 job 0 bf16
 by 'matrix unit emulated-mma, '
@@ -96,6 +97,25 @@ export FDIT_CL_DRIVER
 job 0 f32 # the device itself has all the time that it needs
 FINEDIFFUSION_DRIVER_SECONDS=4 fault unit-run:hang 'it does not answer within 4 seconds'
 
+# Attention has a trial of its own, and what fails there leaves the products to the unit. Its attention is refused by
+# what it computes, and by a crash; good, it is used.
+heads() {
+    FDIT_CL_DRIVER=$1
+    export FDIT_CL_DRIVER
+    rm -f cache/opencl/*.bin
+    job 0 bf16 --verbose
+    by 'matrix unit emulated-mma, .*, attention by multiply-adds'
+    says err "attention on matrix unit emulated-mma, bf16: $2"
+    unset FDIT_CL_DRIVER
+}
+heads heads-build:wrong 'attention 1x77x3x72: out: error .* allowed; element '
+heads heads-run:segv 'it crashes (signal 11, .*) when its attention is compared'
+one="attention b1 n37 h2 d24"
+job 0 bf16 --verbose
+by 'matrix unit emulated-mma, .*, attention [0-9.]*"'
+says err 'attention, 37 tokens, 2 heads of 24 by matrix emulated-mma'
+one="linear 37x48x52"
+
 # Good in its trial, and a crash in a job: the next one does without, until it is tried again.
 FDIT_CL_DRIVER=late:segv FDIT_LATE=100000
 export FDIT_CL_DRIVER FDIT_LATE
@@ -117,6 +137,8 @@ good selftest --device opencl:0:0 --precision bf16 --tiny --report report.txt
 says report.txt '^extensions: '
 says report.txt '^matrix unit emulated-mma, bf16: works: '
 says report.txt '^matrix unit emulated-mma, f16: works: '
+says report.txt '^attention on matrix unit emulated-mma, bf16: works: '
+says report.txt '^attention on matrix unit emulated-mma, f16: works: '
 says report.txt '^matrix unit mma, bf16: not used: .*whole log: '
 says report.txt '^matrix unit mma, f16: not used: '
 finish

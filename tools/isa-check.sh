@@ -13,7 +13,7 @@
 # not the same. Intel: ocloc, the driver's own compiler. All are unpacked into $FINEDIFFUSION_RUNTIMES (else
 # $XDG_CACHE_HOME/finediffusion/runtimes)/isa from Debian's archive; nothing is installed. A kernel fails
 # when it does not compile, spills (Intel: more than 16 registers; matrix units: 16 bytes on NVIDIA, for odd
-# sizes 128), uses over 32 KiB of local memory, over 128 registers on NVIDIA (what the program asks its compiler
+# sizes 128), uses over 32 KiB of local memory (36 in the backward of attention on matrix units), over 128 registers on NVIDIA (what the program asks its compiler
 # to keep to), or over 128 VGPRs on gfx906 (136 in attention_dkv). Last line: "N passed, N failed, N skipped".
 # Exit status 77: the compilers cannot be had here.
 set -euo pipefail
@@ -143,16 +143,20 @@ loop_of() {
 #   tiles    of the last round of groups, where units stand empty
 # The paper's share is the least of the first two, times the third. L2: what it asks of that cache then (rows in f32,
 # weights in 16 bits), which no datasheet has.
-roofline() {
-    local rates
-    case $1 in # card, TFLOP/s, units, schedulers of each, madds and lanes of an instruction, registers, local bytes
-    sm_90) rates="H200 989 132 4 2048 32 65536 233472" ;;
-    sm_89) rates="RTX_4090 165 128 4 2048 32 65536 102400" ;;
-    gfx942) rates="MI300X 1307 304 4 4096 64 131072 65536" ;;
-    gfx1100) rates="RX_7900_XTX 123 96 2 4096 32 98304 65536" ;;
-    dg2) rates="A770 138 32 16 1024 1 0 65536" ;;
-    *) return 0 ;;
+rates_of() { # card, TFLOP/s, units, schedulers of each, madds and lanes of an instruction, registers, local bytes, items
+    case $1 in
+    sm_90) rates="H200 989 132 4 2048 32 65536 233472" items_most=2048 ;;
+    sm_89) rates="RTX_4090 165 128 4 2048 32 65536 102400" items_most=1536 ;;
+    gfx942) rates="MI300X 1307 304 4 4096 64 131072 65536" items_most=2048 ;;
+    gfx1100) rates="RX_7900_XTX 123 96 2 4096 32 98304 65536" items_most=1024 ;;
+    dg2) rates="A770 138 32 16 1024 1 0 65536" items_most=1024 ;;
+    *) return 1 ;;
     esac
+}
+
+roofline() {
+    local rates items_most
+    rates_of "$1" || return 0
     # shellcheck disable=SC2086 # words
     set -- "$1" "$2" "$3" "$4" "$5" $rates "${@:6}"
     [ $# -ge 18 ] || { echo "roofline $6: no disassembler here"; return 0; }
@@ -182,9 +186,30 @@ roofline() {
     }'
 }
 
+# occupancy TARGET KERNEL REGISTERS LOCAL ITEMS SPILLED LOOP...: of attention with heads of 72: what its loop over the other
+# side has as it is written (loops inside of it that are not written out count once), and how many of the work-items that
+# a unit can hold its registers and local memory leave room for.
+occupancy() {
+    local rates items_most
+    rates_of "$1" || return 0
+    [ $# -ge 11 ] || { echo "$2 $1: no disassembler here"; return 0; }
+    echo "$rates $items_most $2 $3 $4 $5 $6 $7 $8" | awk '{
+        card = $1; registers = $7; local = $8; most = $9; need = $11 + 0; items = $13
+        groups = int(local / $12)
+        if (registers && need && int(registers / (need * items)) < groups)
+            groups = int(registers / (need * items))
+        if (int(most / items) < groups)
+            groups = int(most / items)
+        gsub(/_/, " ", card)
+        printf "%s %s: %d of %d instructions of its loop multiply (%.0f %%), %s registers, %d spilled, %d bytes of local memory, " \
+            "%d groups of %d a unit: %.0f %% of its work-items\n", $10, card, $15, $16, 100 * $15 / $16,
+            $11, $14, $12, groups, items, 100 * groups * items / most
+    }'
+}
+
 # one TARGET FILE OPTIONS...
 one() {
-    local target=$1 file=$2 kind kind_limit=0 limit=32768 name registers spilled local verdict items side
+    local target=$1 file=$2 kind kind_limit=0 limit=32768 name registers spilled local verdict items side all
     shift 2
     case $target in gfx*) kind=amd ;; sm_*) kind=nvidia ;; *) kind=intel kind_limit=16 ;; esac
     cat "$top/cl/prelude.cl" "$top/cl/$file" | awk -v folder="$top/cl/" '
@@ -201,6 +226,8 @@ one() {
         [[ $name != linear_matrix || "$*" == *ALIGNED* ]] || kind_limit=128
         [ "$name" != attention_dkv ] || vgprs=136 # two results a work-item; at 128 it would spill
         [ "$spilled" -le $((kind_limit)) ] || verdict="spills $spilled"
+        [[ $name != attention_dkv_matrix || $target != dg2 ]] || kind_limit=20 # heads of 128
+        [[ $name != attention_d*_matrix ]] || limit=36864 # four tiles; the devices with such units have 48 KiB
         [ "$local" -le $limit ] || verdict="$local bytes of local memory"
         [ "$target" != gfx906 ] || [ "$registers" -le "$vgprs" ] || verdict="$registers VGPRs"
         rows+=("| $file | $name | $* | $target | $registers | $spilled | $local |")
@@ -210,6 +237,11 @@ one() {
             [ "$kind" != intel ] || registers=0
             # shellcheck disable=SC2046 # words
             loops+=("$(roofline "$target" "$registers" "$local" $items $side $(loop_of "$target" "$@"))")
+        fi
+        if [[ $name == attention*_matrix && "$*" == *HEAD=72* && "$*" != *mwave* ]]; then
+            all=$* items=${all#*-DITEMS=}
+            # shellcheck disable=SC2046 # words
+            loops+=("$(occupancy "$target" "$name" "$registers" "$local" "${items%% *}" "$spilled" $(loop_of "$target" "$@"))")
         fi
         if [ -z "$verdict" ]; then
             passed=$((passed + 1))
@@ -242,27 +274,55 @@ builds() {
     one "$t" attention.cl -DFORWARD -DHEAD=128 -DBY=16 -DALIGNED $unroll
 }
 
-# linear_matrix.cl on the target's matrix unit, as host/opencl/matrix.c has its tile: forward of a weight in bf16, dX
-# with a slope, dW, and whatever is not a multiple of 4; f16 where there is no bf16.
-matrix_builds() {
-    local t=$1 unit form
-    case $t in
-    sm_[89]? | sm_1??) unit=(-DUNIT=1 -DWAVES_M=2 -Dasm=__asm__) ;; # NVIDIA's own front end knows asm
-    gfx11*) unit=(-DUNIT=2 -DWAVES_M=2) ;;
-    gfx12*) unit=(-DUNIT=3 -DWAVES_M=2) ;;
-    gfx90a | gfx942) unit=(-DUNIT=4 -DWAVES_M=2) ;;
-    gfx908) unit=(-DUNIT=4 -DWAVES_M=2 -DF16) ;;
-    dg2) unit=(-DUNIT=5 -DWAVES_M=4 -DITEMS=128 -DTM=64 -DTN=64 -Dcl_intel_subgroup_matrix_multiply_accumulate=1) ;;
-    pvc) unit=(-DUNIT=6 -DWAVES_M=4 -DITEMS=128 -DTM=64 -DTN=64 -Dcl_intel_subgroup_matrix_multiply_accumulate=1) ;;
-    *) return 0 ;;
+# The target's matrix unit and its tiles, as host/opencl/matrix.c has them: `unit` for a product; for attention `heads`,
+# lanes, hardware threads along 64 rows, and across them for head sizes to 80 and beyond. Fails where it has none.
+unit_of() {
+    local intel="-DITEMS=128 -DTM=64 -DTN=64 -DWAVES_M=4" mad=-Dcl_intel_subgroup_matrix_multiply_accumulate=1
+    case $1 in
+    sm_[89]? | sm_1??) chip="-DUNIT=1 -Dasm=__asm__" unit=-DWAVES_M=2 heads=(32 4 2 4) ;; # NVIDIA's own front end knows asm
+    gfx11*) chip=-DUNIT=2 unit=-DWAVES_M=2 heads=(32 4 2 2) ;;
+    gfx12*) chip=-DUNIT=3 unit=-DWAVES_M=2 heads=(32 4 2 2) ;;
+    gfx90a | gfx942) chip=-DUNIT=4 unit=-DWAVES_M=2 heads=(64 4 1 2) ;;
+    gfx908) chip="-DUNIT=4 -DF16" unit=-DWAVES_M=2 heads=(64 4 1 2) ;;
+    dg2) chip="-DUNIT=5 $mad" unit=$intel heads=(8 8 4 4) ;;
+    pvc) chip="-DUNIT=6 $mad" unit=$intel heads=(16 8 2 2) ;;
+    *) return 1 ;;
     esac
-    for form in "-DW_TYPE=2 -DACT=1 -DALIGNED -DB_ROWS" "-DW_TYPE=2 -DACT=1 -DSLOPE -DALIGNED" \
-        "-DALIGNED -DA_COLUMNS -DB_ROWS" "-DACT=1 -DB_ROWS" "-DF16 -DW_TYPE=1 -DACT=1 -DALIGNED -DB_ROWS"; do
-        # shellcheck disable=SC2086 # words
-        [[ " ${unit[*]}" == *" -DF16"* && $form == *-DF16* ]] || one "$t" linear_matrix.cl "${unit[@]}" $form
-    done
-    # wave64, which a driver may choose
-    [[ $t != gfx11* ]] || one "$t" linear_matrix.cl -mwavefrontsize64 "${unit[@]}" -DALIGNED -DB_ROWS
+}
+
+# attention_of HEAD: the options of attention_matrix.cl for this head size
+attention_of() {
+    local rows=64 m=${heads[1]} n=${heads[2]}
+    [ "$1" -le 80 ] || rows=32 m=$((m / 2)) n=${heads[3]}
+    echo "-DITEMS=$((heads[0] * m * n)) -DTM=$rows -DWAVES_M=$m -DHEAD=$1"
+}
+
+# linear_matrix.cl: forward of a weight in bf16, dX with a slope, dW, and whatever is not a multiple of 4; f16 where
+# there is no bf16. attention_matrix.cl: head sizes 64 and 72, 128 in groups of half as many rows, 31 number by number.
+matrix_builds() {
+    local t=$1 form kernel head chip unit heads
+    unit_of "$t" || return 0
+    # shellcheck disable=SC2046,SC2086 # words
+    {
+        for form in "-DW_TYPE=2 -DACT=1 -DALIGNED -DB_ROWS" "-DW_TYPE=2 -DACT=1 -DSLOPE -DALIGNED" \
+            "-DALIGNED -DA_COLUMNS -DB_ROWS" "-DACT=1 -DB_ROWS" "-DF16 -DW_TYPE=1 -DACT=1 -DALIGNED -DB_ROWS"; do
+            [[ $chip == *" -DF16"* && $form == *-DF16* ]] || one "$t" linear_matrix.cl $chip $unit $form
+        done
+        # wave64, which a driver may choose
+        [[ $t != gfx11* ]] || one "$t" linear_matrix.cl -mwavefrontsize64 $chip $unit -DALIGNED -DB_ROWS
+        for kernel in FORWARD DQ DKV; do
+            for head in 64 72 128; do
+                one "$t" attention_matrix.cl $chip $(attention_of $head) -D$kernel -DALIGNED
+            done
+            one "$t" attention_matrix.cl $chip $(attention_of 31) -D$kernel
+        done
+        if [[ $t == gfx11* ]]; then
+            heads=(64 4 1 2)
+            for kernel in FORWARD DQ DKV; do
+                one "$t" attention_matrix.cl -mwavefrontsize64 $chip $(attention_of 72) -D$kernel -DALIGNED
+            done
+        fi
+    }
 }
 
 for target in "${targets[@]}"; do

@@ -540,15 +540,17 @@ enum fdit_status fdit_drivers_try_unit(fdit_context *ctx, const struct unit_subj
     *subject = NULL;
     if (known.open || !known.done)
         return FDIT_OK;
-    TRY(fdit_strf(ctx, subject, "unit %s %s %s %s\n%s", unit->unit, unit->type, unit->spec, unit->key,
-                  known.subject));
+    const char *what = unit->attention ? "attention" : "products";
+    TRY(fdit_strf(ctx, subject, "unit %s %s %s %s %s\n%s", unit->unit, what, unit->type, unit->spec,
+                  unit->key, known.subject));
     if (!ctx->look_again && fdit_verdict_load(*subject, v))
         return FDIT_OK;
     snprintf(number, sizeof number, "%d", e.seconds);
-    e.args = (const char *const[]){ "--helper", "unit", number, unit->spec, unit->unit, unit->type, NULL };
-    TRY(fdit_strf(ctx, &words,
-                  "trying out the matrix unit %s of %s (%s) in %s, for which its driver has %d seconds",
-                  unit->unit, unit->spec, unit->device, unit->type, e.seconds));
+    e.args =
+        (const char *const[]){ "--helper", "unit", number, unit->spec, unit->unit, unit->type, what, NULL };
+    TRY(fdit_strf(
+        ctx, &words, "trying out %sthe matrix unit %s of %s (%s) in %s, for which its driver has %d seconds",
+        unit->attention ? "attention on " : "", unit->unit, unit->spec, unit->device, unit->type, e.seconds));
     e.words = words;
     TRY(try_new(ctx, &e, v));
     fdit_verdict_store(*subject, v);

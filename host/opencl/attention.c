@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * attention.c: calls of cl/attention.cl; on processors of cl/attention_registers.cl, where the head size is
- * whole vectors. Both are built for the head size itself. */
+ * whole vectors; in 16 bits of cl/attention_matrix.cl, where a matrix unit passed its trial of it. All are
+ * built for the head size itself. */
 #include "gemm.h"
+#include "matrix.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -49,9 +51,72 @@ static bool tall_groups(const struct opencl *cl, int samples, int rows, int head
     return groups >= 2 * (long long)cl->compute_units;
 }
 
+/* What computes attention of an op on a matrix unit; unit NULL: something else does. Gradients have bf16's
+ * range and not f16's. */
+struct matrix_attention {
+    const struct gemm_config *unit;
+    struct matrix_heads group;
+    enum fdit_dtype operands;
+};
+
+static struct matrix_attention matrix_for(const fdit_device *dev, int head_size, bool backward)
+{
+    const struct opencl *cl = opencl_of(dev);
+    struct matrix_attention m = { .operands =
+                                      backward && dev->precision == FDIT_F16 ? FDIT_BF16 : dev->precision };
+    if (m.operands != FDIT_BF16 && m.operands != FDIT_F16)
+        return m;
+    const struct unit_choice *u = &cl->units[m.operands == FDIT_F16];
+    if (cl->gemm_forced.engine == GEMM_MATRIX)
+        m.unit = &cl->gemm_forced;
+    else if (u->config.engine == GEMM_MATRIX && u->attention)
+        m.unit = &u->config;
+    if (m.unit && !fdit_matrix_heads(m.unit, head_size, cl->local_bytes, &m.group))
+        m.unit = NULL;
+    return m;
+}
+
+/* A kernel of attention_matrix.cl. */
+static struct launch begin_matrix(fdit_device *dev, const struct matrix_attention *m, int head_size,
+                                  bool aligned, const char *kernel, const char *which)
+{
+    char options[200], group[120];
+    fdit_matrix_heads_options(m->unit, &m->group, head_size, group);
+    snprintf(options, sizeof options, "-D%s %s%s%s", which, group, m->operands == FDIT_F16 ? " -DF16" : "",
+             aligned ? " -DALIGNED" : "");
+    return fdit_launch_variant(dev, fdit_opencl_variant(dev, "attention_matrix.cl", kernel, options), kernel);
+}
+
+static const char *const matrix_backward[2][2] = { { "attention_dq_matrix", "DQ" },
+                                                   { "attention_dkv_matrix", "DKV" } };
+
+/* For --verbose, once a shape. */
+static void say_matrix(struct opencl *cl, const struct fdit_op_shape *shape, const struct matrix_attention *m,
+                       bool backward)
+{
+    const int said[] = { GEMM_KINDS + backward, shape->tokens, shape->heads, shape->head_size };
+    if (fdit_gemm_unsaid(cl, said))
+        fdit_log(cl->ctx, FDIT_LOG_INFO, "%s: attention%s, %d tokens, %d heads of %d by matrix %s%s",
+                 cl->label, backward ? " backward" : "", shape->tokens, shape->heads, shape->head_size,
+                 m->unit->emulated ? "emulated-" : "", m->unit->unit->name);
+}
+
 void fdit_opencl_attention_programs(fdit_device *dev, const struct fdit_op_shape *shape, bool backward)
 {
     int head_size = shape->head_size;
+    const struct matrix_attention m = matrix_for(dev, head_size, backward);
+    if (m.unit) {
+        const bool fours = head_size % 4 == 0;
+        say_matrix(opencl_of(dev), shape, &m, backward);
+        if (!backward) {
+            begin_matrix(dev, &m, head_size, fours, "attention_matrix", "FORWARD");
+            return;
+        }
+        begin_tiles(dev, head_size, true, false, "attention_delta", "DELTA");
+        for (int k = 0; k < 2; k++)
+            begin_matrix(dev, &m, head_size, fours, matrix_backward[k][0], matrix_backward[k][1]);
+        return;
+    }
     if (vector_for(opencl_of(dev), head_size)) {
         begin_registers(dev, head_size, "attention_transpose", false);
         begin_registers(dev, head_size, backward ? "attention_dq" : "attention", !backward);
@@ -70,14 +135,15 @@ void fdit_opencl_attention_programs(fdit_device *dev, const struct fdit_op_shape
     begin_tiles(dev, head_size, tall, aligned, "attention_dkv", "DKV");
 }
 
-size_t fdit_opencl_attention_floats(const struct opencl *cl, const struct fdit_op_shape *shape)
+size_t fdit_opencl_attention_floats(const fdit_device *dev, const struct fdit_op_shape *shape)
 {
+    const struct opencl *cl = opencl_of(dev);
     bool backward = shape->op == FDIT_OP_ATTENTION_BACKWARD;
     if (shape->samples < 1 || shape->tokens < 1 || shape->heads < 1 || shape->head_size < 1)
         return 0;
     size_t heads = (size_t)shape->samples * (size_t)shape->heads, ld = (size_t)gemm_ld(cl, shape->tokens);
     size_t copy = heads * (size_t)shape->head_size * ld;
-    if (!vector_for(cl, shape->head_size))
+    if (!vector_for(cl, shape->head_size) || matrix_for(dev, shape->head_size, backward).unit)
         return backward ? heads * (size_t)shape->tokens : 0;
     return backward ? 4 * copy + heads * ld : copy;
 }
@@ -199,37 +265,49 @@ static void run_tiles(struct launch *l, bool tall, int samples, int rows, int he
                     (size_t[]){ TILE_COLUMNS, by, 1 });
 }
 
+static void run_matrix(struct launch *l, const struct matrix_attention *m, int samples, int rows, int heads)
+{
+    size_t groups = ((size_t)rows + (size_t)m->group.rows - 1) / (size_t)m->group.rows;
+    fdit_launch_run(l, 3, (size_t[]){ groups * (size_t)m->group.items, (size_t)heads, (size_t)samples },
+                    (size_t[]){ (size_t)m->group.items, 1, 1 });
+}
+
+/* The arguments of attention and attention_matrix. */
+static void launch_forward(struct launch *l, const struct fdit_attention_args *a)
+{
+    fdit_launch_tensor(l, a->out);
+    fdit_launch_tensor(l, a->lse);
+    fdit_launch_tensor(l, a->qkv);
+    fdit_launch_int(l, a->tokens);
+    fdit_launch_int(l, a->heads);
+    fdit_launch_float(l, (float)(1 / sqrt((double)a->head_size)));
+    fdit_launch_int(l, fdit_has(a->lse));
+}
+
 void fdit_opencl_attention(fdit_device *dev, const struct fdit_attention_args *a)
 {
+    const bool aligned = a->head_size % 4 == 0 && fours(a->qkv);
+    const struct matrix_attention m = matrix_for(dev, a->head_size, false);
+    if (m.unit) {
+        struct launch l = begin_matrix(dev, &m, a->head_size, aligned, "attention_matrix", "FORWARD");
+        launch_forward(&l, a);
+        run_matrix(&l, &m, a->samples, a->tokens, a->heads);
+        return;
+    }
     if (vector_for(opencl_of(dev), a->head_size)) {
         attention_in_registers(dev, a);
         return;
     }
     bool tall = tall_groups(opencl_of(dev), a->samples, a->tokens, a->heads);
-    struct launch l =
-        begin_tiles(dev, a->head_size, tall, a->head_size % 4 == 0 && fours(a->qkv), "attention", "FORWARD");
-    fdit_launch_tensor(&l, a->out);
-    fdit_launch_tensor(&l, a->lse);
-    fdit_launch_tensor(&l, a->qkv);
-    fdit_launch_int(&l, a->tokens);
-    fdit_launch_int(&l, a->heads);
-    fdit_launch_float(&l, (float)(1 / sqrt((double)a->head_size)));
-    fdit_launch_int(&l, fdit_has(a->lse));
+    struct launch l = begin_tiles(dev, a->head_size, tall, aligned, "attention", "FORWARD");
+    launch_forward(&l, a);
     run_tiles(&l, tall, a->samples, a->tokens, a->heads);
 }
 
-void fdit_opencl_attention_backward(fdit_device *dev, const struct fdit_attention_backward_args *a)
+static void launch_delta(fdit_device *dev, const struct fdit_attention_backward_args *a, bool tall)
 {
-    static const char *const kernels[2][2] = { { "attention_dq", "DQ" }, { "attention_dkv", "DKV" } };
-    if (vector_for(opencl_of(dev), a->head_size)) {
-        backward_in_registers(dev, a);
-        return;
-    }
-    bool tall = tall_groups(opencl_of(dev), a->samples, a->tokens, a->heads);
-    bool aligned = a->head_size % 4 == 0 && fours(a->qkv) && fours(a->dout);
-    cl_mem delta = opencl_of(dev)->workspace;
     struct launch l = begin_tiles(dev, a->head_size, tall, false, "attention_delta", "DELTA");
-    fdit_launch_memory(&l, delta, 0);
+    fdit_launch_memory(&l, opencl_of(dev)->workspace, 0);
     fdit_launch_tensor(&l, a->dout);
     fdit_launch_tensor(&l, a->out);
     fdit_launch_int(&l, a->tokens);
@@ -238,16 +316,34 @@ void fdit_opencl_attention_backward(fdit_device *dev, const struct fdit_attentio
                     (size_t[]){ ((size_t)a->tokens + DELTA_ROWS - 1) / DELTA_ROWS * DELTA_ITEMS,
                                 (size_t)a->heads * DELTA_ROWS, (size_t)a->samples },
                     (size_t[]){ DELTA_ITEMS, DELTA_ROWS, 1 });
+}
+
+void fdit_opencl_attention_backward(fdit_device *dev, const struct fdit_attention_backward_args *a)
+{
+    static const char *const kernels[2][2] = { { "attention_dq", "DQ" }, { "attention_dkv", "DKV" } };
+    const struct matrix_attention m = matrix_for(dev, a->head_size, true);
+    if (!m.unit && vector_for(opencl_of(dev), a->head_size)) {
+        backward_in_registers(dev, a);
+        return;
+    }
+    bool tall = m.unit || tall_groups(opencl_of(dev), a->samples, a->tokens, a->heads);
+    bool aligned = a->head_size % 4 == 0 && fours(a->qkv) && fours(a->dout);
+    launch_delta(dev, a, tall);
     for (int k = 0; k < 2; k++) {
-        l = begin_tiles(dev, a->head_size, tall, aligned, kernels[k][0], kernels[k][1]);
+        const char *const *names = m.unit ? matrix_backward[k] : kernels[k];
+        struct launch l = m.unit ? begin_matrix(dev, &m, a->head_size, aligned, names[0], names[1])
+                                 : begin_tiles(dev, a->head_size, tall, aligned, names[0], names[1]);
         fdit_launch_tensor(&l, a->dqkv);
         fdit_launch_tensor(&l, a->dout);
         fdit_launch_tensor(&l, a->qkv);
         fdit_launch_tensor(&l, a->lse);
-        fdit_launch_memory(&l, delta, 0);
+        fdit_launch_memory(&l, opencl_of(dev)->workspace, 0);
         fdit_launch_int(&l, a->tokens);
         fdit_launch_int(&l, a->heads);
         fdit_launch_float(&l, (float)(1 / sqrt((double)a->head_size)));
-        run_tiles(&l, tall, a->samples, a->tokens, a->heads);
+        if (m.unit)
+            run_matrix(&l, &m, a->samples, a->tokens, a->heads);
+        else
+            run_tiles(&l, tall, a->samples, a->tokens, a->heads);
     }
 }

@@ -81,10 +81,12 @@ enum fdit_status fdit_drivers_try(fdit_context *ctx, const char *spec, const cha
  * on beside the drivers. */
 struct unit_subject {
     const char *spec, *device, *unit, *type, *key;
+    bool attention; /* by it; else products */
 };
-/* The same for it: fdit_unit_trial in another process. v->good: it computes correctly, v->note says how fast;
- * else the note says what is wrong, or happened. The note is NULL where no helper can make a trial. *subject:
- * for fdit_crash_watch; it and the strings of v are freed with fdit_free. */
+/* The same for it: fdit_unit_trial or fdit_attention_trial in another process. v->good: it computes
+ * correctly, v->note says how fast; else the note says what is wrong, or happened. The note is NULL where
+ * no helper can make a trial. *subject: for fdit_crash_watch; it and the strings of v are freed with
+ * fdit_free. */
 enum fdit_status fdit_drivers_try_unit(fdit_context *ctx, const struct unit_subject *unit, struct verdict *v,
                                        char **subject);
 

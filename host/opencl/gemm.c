@@ -414,18 +414,25 @@ int fdit_gemm_shapes_of(const struct fdit_op_shape *op, struct gemm_shape out[2]
     return out[0].plain ? 1 : 2;
 }
 
+bool fdit_gemm_unsaid(struct opencl *cl, const int what[4])
+{
+    for (int i = 0; i < cl->n_chosen; i++)
+        if (memcmp(cl->chosen[i], what, sizeof cl->chosen[i]) == 0)
+            return false;
+    if (cl->n_chosen == TUNED)
+        return false;
+    memcpy(cl->chosen[cl->n_chosen++], what, sizeof cl->chosen[0]);
+    return true;
+}
+
 /* What computes a product, for --verbose, once a shape. */
 static void say_choice(struct opencl *cl, const struct gemm_shape *s)
 {
     static const char *const names[] = { "forward", "dX", "dW" };
     const int said[] = { (int)s->kind, s->M, s->N, s->K };
     char text[GEMM_TEXT];
-    for (int i = 0; i < cl->n_chosen; i++)
-        if (memcmp(cl->chosen[i], said, sizeof said) == 0)
-            return;
-    if (cl->n_chosen == TUNED)
+    if (!fdit_gemm_unsaid(cl, said))
         return;
-    memcpy(cl->chosen[cl->n_chosen++], said, sizeof said);
     struct gemm_config c = fdit_gemm_choose(cl, s);
     fdit_gemm_config_text(&c, text);
     fdit_log(cl->ctx, FDIT_LOG_INFO, "%s: %s %dx%dx%d by %s%s", cl->label, names[s->kind], s->M, s->N, s->K,

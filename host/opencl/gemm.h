@@ -56,6 +56,10 @@ struct gemm_config fdit_gemm_default(const struct opencl *cl, const struct gemm_
  * from their beginning, by this configuration or what it falls back to. */
 void fdit_gemm_run(fdit_device *dev, const struct gemm_shape *shape, cl_mem w, fdit_buffer *a, fdit_buffer *y,
                    const struct gemm_config *config);
+/* Whether these four numbers, a kind and a shape, are not yet among those whose engine --verbose has named;
+ * they are then. Kinds from GEMM_KINDS on are others than products. */
+enum { GEMM_KINDS = GEMM_DW + 1 };
+bool fdit_gemm_unsaid(struct opencl *cl, const int what[4]);
 /* Floats of W as fdit_gemm_run wants it. */
 size_t fdit_gemm_matrix_floats(const struct opencl *cl, const struct gemm_shape *shape);
 /* The products that an op of this shape may run; returns how many, at most 2. */

@@ -117,9 +117,10 @@ static void say_phase(const char *what)
     say("phase", what);
 }
 
-/* unit: "mma" */
-static int try_unit(fdit_context *ctx, const char *spec, const char *unit, const char *type)
+/* unit: "mma"; what: "products" or "attention" */
+static int try_unit(fdit_context *ctx, const char *spec, const char *unit, const char *type, const char *what)
 {
+    const bool attention = strcmp(what, "attention") == 0;
     fdit_device *dev = NULL;
     struct gemm_config c;
     char text[64], out[UNIT_NOTE] = "";
@@ -131,7 +132,7 @@ static int try_unit(fdit_context *ctx, const char *spec, const char *unit, const
     if (fdit_device_open(ctx, &fdit_opencl_ops, &(struct fdit_device_options){ .spec = spec }, &dev) !=
         FDIT_OK)
         say("failed", fdit_context_message(ctx));
-    else if (fdit_unit_trial(ctx, dev, &c, operands, say_phase, out))
+    else if ((attention ? fdit_attention_trial : fdit_unit_trial)(ctx, dev, &c, operands, say_phase, out))
         say("result", out);
     else
         say("failed", out);
@@ -162,8 +163,8 @@ int fdit_opencl_helper(int argc, char **argv)
         code = look(ctx, argc > 2 ? argv[2] : NULL);
     else if (ctx && argc == 3 && strcmp(argv[0], "try") == 0)
         code = try_out(ctx, argv[2]);
-    else if (ctx && argc == 5 && strcmp(argv[0], "unit") == 0)
-        code = try_unit(ctx, argv[2], argv[3], argv[4]);
+    else if (ctx && argc == 6 && strcmp(argv[0], "unit") == 0)
+        code = try_unit(ctx, argv[2], argv[3], argv[4], argv[5]);
     fdit_context_free(ctx);
     if (code)
         return code;

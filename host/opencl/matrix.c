@@ -7,10 +7,13 @@
 /* Tiles of which registers hold the results (tools/isa-check.sh): 64 numbers a work-item, 32 with dpas; two
  * work-items a row of the tile, so that each moves a pair of quads. */
 static const struct matrix_unit units[] = {
-    { "mma", 1, 16, 8, 32, 128, 128, 2, 2 },     { "wmma", 2, 16, 16, 32, 128, 128, 2, 2 },
-    { "wmma64", 2, 16, 16, 64, 128, 128, 2, 1 }, { "wmma12", 3, 16, 16, 32, 128, 128, 2, 2 },
-    { "mfma", 4, 16, 16, 64, 128, 128, 2, 1 },   { "dpas8", 5, 8, 8, 8, 64, 64, 4, 4 },
-    { "dpas16", 6, 8, 16, 16, 64, 64, 4, 2 },
+    { "mma", 1, 16, 8, 32, 128, 128, 2, 2, 4, 2, 4, 4, 2 },
+    { "wmma", 2, 16, 16, 32, 128, 128, 2, 2, 4, 2, 2, 8, 8 },
+    { "wmma64", 2, 16, 16, 64, 128, 128, 2, 1, 4, 1, 2, 8, 8 },
+    { "wmma12", 3, 16, 16, 32, 128, 128, 2, 2, 4, 2, 2, 4, 4 },
+    { "mfma", 4, 16, 16, 64, 128, 128, 2, 1, 4, 1, 2, 2, 2 },
+    { "dpas8", 5, 8, 8, 8, 64, 64, 4, 4, 8, 4, 4, 8, 8 },
+    { "dpas16", 6, 8, 16, 16, 64, 64, 4, 2, 8, 2, 2, 4, 8 },
 };
 enum { UNITS = sizeof units / sizeof *units };
 
@@ -75,12 +78,50 @@ void fdit_matrix_fit(struct gemm_config *c, size_t local_bytes)
     }
 }
 
+static const char *lanes_option(const struct gemm_config *c)
+{
+    return !c->emulated                                   ? ""
+           : c->unit->lanes == 64 && c->unit->number == 2 ? " -DEMULATED -DLANES=64"
+                                                          : " -DEMULATED";
+}
+
 void fdit_matrix_options(const struct gemm_config *c, char out[120])
 {
-    char lanes[24] = "";
+    snprintf(out, 120, "-DUNIT=%d%s -DITEMS=%d -DTM=%d -DTN=%d -DTK=%d -DWAVES_M=%d", c->unit->number,
+             lanes_option(c), c->group, c->tm, c->tn, c->step, c->waves);
+}
+
+/* Of the larger of the backward kernels: two tiles of its rows, and one that holds two of 32 rows of the
+ * other side, or weights and a tile that is turned. */
+static size_t heads_bytes(const struct gemm_config *c, const struct matrix_heads *h, int head_size)
+{
+    const struct matrix_unit *u = c->unit;
+    int waves = h->items / u->lanes, across = u->n * (waves / h->waves_m);
+    int words = (head_size + 15) / 16 * 8 + 4, turned = (head_size + across - 1) / across * across;
+    int rows = 2 * 32 * words, weigh = (h->rows + turned) * (32 / 2 + 4), fm = h->rows / h->waves_m / u->m;
+    int floats = 2 * h->rows * words + (rows > weigh ? rows : weigh) + 4 * h->rows;
     if (c->emulated)
-        snprintf(lanes, sizeof lanes, " -DEMULATED%s",
-                 c->unit->lanes == 64 && c->unit->number == 2 ? " -DLANES=64" : "");
-    snprintf(out, 120, "-DUNIT=%d%s -DITEMS=%d -DTM=%d -DTN=%d -DTK=%d -DWAVES_M=%d", c->unit->number, lanes,
-             c->group, c->tm, c->tn, c->step, c->waves);
+        floats += h->items * (fm * (u->a_words + u->m * u->n / u->lanes) + u->b_words);
+    return (size_t)floats * sizeof(float);
+}
+
+bool fdit_matrix_heads(const struct gemm_config *c, int head_size, size_t local_bytes,
+                       struct matrix_heads *out)
+{
+    const struct matrix_unit *u = c->unit;
+    bool wide = head_size > 80;
+    if (c->emulated)
+        *out = (struct matrix_heads){ 32, 64, u->small_waves_m };
+    else if (wide)
+        *out = (struct matrix_heads){ 32, u->lanes * u->heads_m / 2 * u->wide_n, u->heads_m / 2 };
+    else
+        *out = (struct matrix_heads){ 64, u->lanes * u->heads_m * u->heads_n, u->heads_m };
+    return head_size >= 1 && head_size <= MATRIX_HEAD_MOST && heads_bytes(c, out, head_size) <= local_bytes;
+}
+
+void fdit_matrix_heads_options(const struct gemm_config *c, const struct matrix_heads *h, int head_size,
+                               char out[120])
+{
+    snprintf(out, 120, "-DUNIT=%d%s -DITEMS=%d -DTM=%d -DWAVES_M=%d -DHEAD=%d", c->unit->number,
+             lanes_option(c), h->items, h->rows, h->waves_m, head_size);
 }

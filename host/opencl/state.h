@@ -46,7 +46,9 @@ struct gemm_tuned {
 struct unit_choice {
     bool asked;
     struct gemm_config config;
-    double gflops; /* in its trial */
+    double gflops;  /* in its trial */
+    bool attention; /* by the same unit, whose trial of that was good */
+    double attention_gflops;
     char *refused; /* lines about those that failed; NULL: none did */
 };
 /* A sub-buffer of a tensor: clblast.c. */
@@ -262,7 +264,7 @@ size_t fdit_opencl_weight_scales(const struct opencl *cl, const struct fdit_weig
 /* ops.c, attention.c: builds the programs of an op of this shape */
 void fdit_opencl_linear_prepare(fdit_device *dev, const struct fdit_op_shape *shape);
 size_t fdit_opencl_linear_workspace(fdit_device *dev, const struct fdit_op_shape *shape);
-size_t fdit_opencl_attention_floats(const struct opencl *cl, const struct fdit_op_shape *shape);
+size_t fdit_opencl_attention_floats(const fdit_device *dev, const struct fdit_op_shape *shape);
 void fdit_opencl_attention_programs(fdit_device *dev, const struct fdit_op_shape *shape, bool backward);
 
 /* f32 to bf16 or back. */

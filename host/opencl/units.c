@@ -92,11 +92,11 @@ static void name_of(const struct gemm_config *c, char out[48])
 }
 
 /* Of the kernel's text, this program's version, platform, device and driver. */
-static void key_of(const struct opencl *cl, char out[40])
+static void key_of(const struct opencl *cl, bool attention, char out[40])
 {
-    const char *kernel = "";
+    const char *kernel = "", *file = attention ? "attention_matrix.cl" : "linear_matrix.cl";
     for (const struct cl_source *s = fdit_cl_sources; s->name; s++)
-        if (strcmp(s->name, "linear_matrix.cl") == 0)
+        if (strcmp(s->name, file) == 0)
             kernel = s->text;
     struct cache_key key = fdit_opencl_cache_key(cl, (const char *const[]){ kernel, fdit_version() }, "");
     snprintf(out, 40, "%016llx%016llx", (unsigned long long)key.a, (unsigned long long)key.b);
@@ -109,64 +109,85 @@ static bool speeds(const struct verdict *v, double *unit, double *plain)
 }
 
 static enum fdit_status ask(fdit_context *ctx, const fdit_device *dev, const struct gemm_config *c,
-                            enum fdit_dtype operands, struct verdict *v, char **subject)
+                            enum fdit_dtype operands, bool attention, struct verdict *v, char **subject)
 {
     char name[48], key[40];
     name_of(c, name);
-    key_of(opencl_of(dev), key);
+    key_of(opencl_of(dev), attention, key);
     return fdit_drivers_try_unit(ctx,
                                  &(struct unit_subject){ .spec = dev->info.spec,
                                                          .device = dev->info.name,
                                                          .unit = name,
                                                          .type = fdit_dtype_name(operands),
-                                                         .key = key },
+                                                         .key = key,
+                                                         .attention = attention },
                                  v, subject);
 }
 
-/* "matrix unit mma, bf16: TEXT\n" behind *text. */
+/* "matrix unit mma, bf16: TEXT\n", or "attention on matrix ...", behind *text. */
 static enum fdit_status add_line(fdit_context *ctx, const char *name, enum fdit_dtype operands,
-                                 const char *said, char **text)
+                                 bool attention, const char *said, char **text)
 {
     enum fdit_status status = FDIT_OK;
     char *longer = NULL;
-    TRY(fdit_strf(ctx, &longer, "%smatrix unit %s, %s: %s\n", *text ? *text : "", name,
-                  fdit_dtype_name(operands), said));
+    TRY(fdit_strf(ctx, &longer, "%s%smatrix unit %s, %s: %s\n", *text ? *text : "",
+                  attention ? "attention on " : "", name, fdit_dtype_name(operands), said));
     fdit_free(*text);
     *text = longer;
 out:
     return status;
 }
 
-/* A candidate's verdict; the first one that computes correctly and faster than multiply-adds is chosen (no
- * chip has two), and *chosen is the subject of its verdict. */
+/* A candidate's verdict. *speed: its GFLOP/s where it computes correctly and faster than multiply-adds,
+ * else 0; *subject of its verdict. A line about one that does not goes behind what is refused. */
+static enum fdit_status judge(fdit_context *ctx, fdit_device *dev, const struct gemm_config *c,
+                              enum fdit_dtype operands, bool attention, double *speed, char **subject)
+{
+    enum fdit_status status = FDIT_OK;
+    struct unit_choice *u = &opencl_of(dev)->units[place_of(operands)];
+    struct verdict v = { 0 };
+    char *said = NULL, name[48];
+    double with = 0, without = 0;
+    TRY(ask(ctx, dev, c, operands, attention, &v, subject));
+    name_of(c, name);
+    if (v.note)
+        fdit_log(ctx, FDIT_LOG_INFO, "%s: %smatrix unit %s, %s: %s", opencl_of(dev)->label,
+                 attention ? "attention on " : "", name, fdit_dtype_name(operands), v.note);
+    bool works = speeds(&v, &with, &without), faster = c->emulated || with > without;
+    *speed = works && faster ? with : 0;
+    if (v.note && !(works && faster)) {
+        TRY(fdit_strf(ctx, &said, "%s%s", works ? "slower than multiply-adds: " : "", v.note));
+        TRY(add_line(ctx, name, operands, attention, said, &u->refused));
+    }
+out:
+    fdit_free(v.note);
+    fdit_free(v.files);
+    fdit_free(said);
+    return status;
+}
+
+/* The first unit whose products are good and fast is chosen (no chip has two), and *chosen is the subject
+ * of its verdict; whether it computes attention, too, a second trial says. */
 static enum fdit_status consider(fdit_context *ctx, fdit_device *dev, const struct gemm_config *c,
                                  enum fdit_dtype operands, char **chosen)
 {
     enum fdit_status status = FDIT_OK;
     struct unit_choice *u = &opencl_of(dev)->units[place_of(operands)];
-    struct verdict v = { 0 };
-    char *subject = NULL, *said = NULL, name[48];
-    double with = 0, without = 0;
-    TRY(ask(ctx, dev, c, operands, &v, &subject));
-    name_of(c, name);
-    if (v.note)
-        fdit_log(ctx, FDIT_LOG_INFO, "%s: matrix unit %s, %s: %s", opencl_of(dev)->label, name,
-                 fdit_dtype_name(operands), v.note);
-    bool works = speeds(&v, &with, &without), faster = c->emulated || with > without;
-    if (v.note && !(works && faster)) {
-        TRY(fdit_strf(ctx, &said, "%s%s", works ? "slower than multiply-adds: " : "", v.note));
-        TRY(add_line(ctx, name, operands, said, &u->refused));
-    } else if (works && u->config.engine != GEMM_MATRIX) {
+    char *subject = NULL, *second = NULL;
+    double speed = 0, attention = 0;
+    TRY(judge(ctx, dev, c, operands, false, &speed, &subject));
+    if (speed > 0 && u->config.engine != GEMM_MATRIX) {
         u->config = *c;
-        u->gflops = with;
+        u->gflops = speed;
         *chosen = subject;
         subject = NULL;
+        TRY(judge(ctx, dev, c, operands, true, &attention, &second));
+        u->attention = attention > 0;
+        u->attention_gflops = attention;
     }
 out:
-    fdit_free(v.note);
-    fdit_free(v.files);
     fdit_free(subject);
-    fdit_free(said);
+    fdit_free(second);
     return status;
 }
 
@@ -216,25 +237,28 @@ enum fdit_status fdit_opencl_engine(fdit_context *ctx, fdit_device *dev, enum fd
     if (!u || u->config.engine != GEMM_MATRIX)
         return fdit_strdup(ctx, u ? "multiply-adds of rounded numbers" : "multiply-adds", out);
     name_of(&u->config, name);
-    TRY(fdit_strf(ctx, out, "matrix unit %s, %.3g GFLOP/s in its trial", name, u->gflops));
+    char attention[64] = "attention by multiply-adds";
+    if (u->attention)
+        snprintf(attention, sizeof attention, "attention %.3g", u->attention_gflops);
+    TRY(fdit_strf(ctx, out, "matrix unit %s, %.3g GFLOP/s in its trial, %s", name, u->gflops, attention));
 out:
     return status;
 }
 
 static enum fdit_status report_unit(fdit_context *ctx, fdit_device *dev, const struct gemm_config *c,
-                                    enum fdit_dtype operands, char **text)
+                                    enum fdit_dtype operands, bool attention, char **text)
 {
     enum fdit_status status = FDIT_OK;
     struct verdict v = { 0 };
     char *subject = NULL, *said = NULL, name[48];
-    TRY(ask(ctx, dev, c, operands, &v, &subject));
+    TRY(ask(ctx, dev, c, operands, attention, &v, &subject));
     name_of(c, name);
     TRY(fdit_strf(ctx, &said, "%s%s",
                   v.good   ? "works: "
                   : v.note ? "not used: "
                            : "not tried",
                   v.note ? v.note : ""));
-    TRY(add_line(ctx, name, operands, said, text));
+    TRY(add_line(ctx, name, operands, attention, said, text));
 out:
     fdit_free(v.note);
     fdit_free(v.files);
@@ -251,8 +275,8 @@ enum fdit_status fdit_units_report(fdit_context *ctx, fdit_device *dev, char **o
     int n = fdit_units_candidates(opencl_of(dev), list);
     TRY(fdit_strdup(ctx, n ? "" : "matrix units: none that this device may have\n", &text));
     for (int i = 0; i < n; i++)
-        for (size_t k = 0; k < sizeof types / sizeof *types; k++)
-            TRY(report_unit(ctx, dev, &list[i], types[k], &text));
+        for (size_t k = 0; k < 2 * sizeof types / sizeof *types; k++)
+            TRY(report_unit(ctx, dev, &list[i], types[k / 2], k % 2, &text));
     *out = text;
     text = NULL;
 out:

@@ -30,5 +30,9 @@ enum fdit_status fdit_units_report(fdit_context *ctx, fdit_device *dev, char **o
  * *phase is kept at what comes next, by the caller's function. */
 bool fdit_unit_trial(fdit_context *ctx, fdit_device *dev, const struct gemm_config *unit,
                      enum fdit_dtype operands, void (*phase)(const char *what), char out[UNIT_NOTE]);
+/* attention_trial.c, in the other process: the same for attention_matrix.cl, by a case of the self-test.
+ * Leaves the device with this precision and unit. */
+bool fdit_attention_trial(fdit_context *ctx, fdit_device *dev, const struct gemm_config *unit,
+                          enum fdit_dtype operands, void (*phase)(const char *what), char out[UNIT_NOTE]);
 
 #endif

@@ -63,8 +63,7 @@ size_t fdit_opencl_workspace_bytes(fdit_device *dev, const struct fdit_op_shape 
     }
     case FDIT_OP_NORM_BACKWARD: /* two sums a sample */ return floats(shape->samples, shape->n_out, 2);
     case FDIT_OP_ATTENTION:
-    case FDIT_OP_ATTENTION_BACKWARD:
-        return fdit_opencl_attention_floats(opencl_of(dev), shape) * sizeof(float);
+    case FDIT_OP_ATTENTION_BACKWARD: return fdit_opencl_attention_floats(dev, shape) * sizeof(float);
     case FDIT_OP_SUM_SQUARES: return SUM_PARTS * sizeof(float);
     default: return fdit_opencl_picture_workspace(dev, shape);
     }

@@ -84,8 +84,9 @@ void fdit_probe_sizes(struct fdit_probe *p, const struct fdit_probe_size *sizes)
 void fdit_probe_weight(struct fdit_probe *p, size_t field, int n_out, int n_in, enum fdit_dtype storage);
 
 /* For a device whose products round their operands to 16 bits: the inputs of a product become numbers that
- * bf16 holds, so that nothing is rounded and the result is held to what f32 is. Other ops and devices:
- * nothing. */
+ * bf16 holds, so that nothing is rounded and the result is held to what f32 is. Attention, whose weights
+ * are rounded whatever its inputs are, is held to 1e-4, backward to 1e-3. Other ops and devices: nothing.
+ * */
 void fdit_probe_round(struct fdit_probe *p, const fdit_device *dev);
 
 /* Makes the call on `reference` (with its storage f32) and on `dev`. A device that fails or differs is a

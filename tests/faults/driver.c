@@ -5,13 +5,13 @@
  *     FDIT_CL_DRIVER="WHERE:WHAT"
  *     WHERE  load, platforms, devices, build, run, end (when the program ends), late (the kernel behind
  *            FDIT_LATE others: a name that is not among what verdicts depend on); unit-build, unit-run:
- *            the kernel for matrix units is built, runs
+ *            the kernel for matrix units is built, runs; heads-build, heads-run: that for attention by them
  *     WHAT   abort, segv, exit, hang, print (and goes on), print-on (to standard output, without an
  *            end), child (leaves a process behind that keeps its output open, and aborts), fork (the same
  *            without the abort), thread (one that aborts after half a second), exit-well (status 0),
  *            close (descriptors 0 to 2), change (folder, permissions, locale, signals, how numbers are
  *            rounded), alarm (in 50 ms), big (10 GiB of addresses), many (2^31 platforms, 2^20 devices),
- *            wrong (unit-build: what is built computes something else)
+ *            wrong (unit-build, heads-build: what is built computes something else)
  *
  *     FDIT_CL_LIE="WHAT=VALUE"       what it says of its device, or of its platform
  *     WHAT   type, units, items, buffer, memory, local, align, vector, version, name, driver, platform
@@ -95,7 +95,8 @@ static void misbehave(const char *where)
             pause();
     if (!strcmp(what, "abort") || !strcmp(what, "child"))
         abort();
-    if (!strncmp(where, "unit-", 5)) /* the compiler's handler has been seen to swallow it */
+    /* the compiler's handler has been seen to swallow it */
+    if (!strncmp(where, "unit-", 5) || !strncmp(where, "heads-", 6))
         signal(SIGSEGV, SIG_DFL);
     if (!strcmp(what, "segv"))
         raise(SIGSEGV);
@@ -159,6 +160,14 @@ static cl_int build(cl_program program, cl_uint n, const cl_device_id *list, con
             options = more;
         }
     }
+    if (options && strstr(options, "-DUNIT=") && strstr(options, "-DHEAD=")) {
+        misbehave("heads-build");
+        if (fault && strcmp(fault, "heads-build:wrong") == 0) { /* for heads of another size */
+            snprintf(more, sizeof more, "%s", options);
+            strstr(more, "-DHEAD=")[7] = '5';
+            options = more;
+        }
+    }
     return real_build(program, n, list, options, notify, user);
 }
 
@@ -173,6 +182,8 @@ static cl_int run(cl_command_queue queue, cl_kernel kernel, cl_uint dimensions, 
         ->functions->clGetKernelInfo(kernel, CL_KERNEL_FUNCTION_NAME, sizeof name, name, NULL);
     if (strcmp(name, "linear_matrix") == 0)
         misbehave("unit-run");
+    if (strcmp(name, "attention_matrix") == 0)
+        misbehave("heads-run");
     if (most && kernels++ >= atol(most))
         misbehave("late");
     return real_run(queue, kernel, dimensions, offset, global, local, n, wait, event);
