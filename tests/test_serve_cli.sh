@@ -235,7 +235,7 @@ done
 api 'tree?node=1'
 says answer '"real":[1-9]'
 says answer '"precision":0.25'
-says answer '"val_loss":'
+says answer '"fine: val_loss":'
 says answer '"select":"#1"'
 checks=$((checks + 1))
 grep -q 'remark' answer && fail 'a column without numbers is shown'

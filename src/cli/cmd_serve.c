@@ -188,6 +188,12 @@ struct work {
     char *names; /* of the devices */
 };
 
+/* "run" of "here/run"; of "here/run/" the whole. */
+static const char *name_of(const char *path)
+{
+    return *fdit_path_base(path) ? fdit_path_base(path) : path;
+}
+
 /* Real pictures and numbers of the classes. A run has no table before its first validation. */
 static enum fdit_status open_shown(struct fdit_cli *cli, const struct args *a, struct work *w)
 {
@@ -202,7 +208,8 @@ static enum fdit_status open_shown(struct fdit_cli *cli, const struct args *a, s
         TRY(status);
     }
     for (int i = 0; i < a->n_tables; i++)
-        TRY(fdit_numbers_read(cli->ctx, a->tables[i], m->source.taxonomy, &w->numbers));
+        TRY(fdit_numbers_read(cli->ctx, a->tables[i], a->n_tables > 1 ? name_of(a->tables[i]) : NULL,
+                              m->source.taxonomy, &w->numbers));
     for (int i = 0; i < a->n_runs; i++) {
         fdit_free(path);
         if (!fdit_is_folder(a->runs[i]))
@@ -210,7 +217,7 @@ static enum fdit_status open_shown(struct fdit_cli *cli, const struct args *a, s
                  a->runs[i]);
         TRY(fdit_path_join(cli->ctx, a->runs[i], "val-classes.tsv", &path));
         if (fdit_file_exists(path))
-            TRY(fdit_numbers_read(cli->ctx, path, m->source.taxonomy, &w->numbers));
+            TRY(fdit_numbers_read(cli->ctx, path, name_of(a->runs[i]), m->source.taxonomy, &w->numbers));
     }
 out:
     fdit_free(path);

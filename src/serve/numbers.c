@@ -24,7 +24,7 @@ static bool is_name(const struct fdit_field *f, const char *name)
     return f->len == strlen(name) && !memcmp(f->s, name, f->len);
 }
 
-static enum fdit_status take_header(fdit_context *ctx, struct table *t, size_t classes,
+static enum fdit_status take_header(fdit_context *ctx, struct table *t, const char *label, size_t classes,
                                     struct fdit_numbers *out)
 {
     enum fdit_status status = FDIT_OK;
@@ -37,7 +37,8 @@ static enum fdit_status take_header(fdit_context *ctx, struct table *t, size_t c
         if (is_name(f, "class"))
             t->class_column = i;
         else if (f->len && !is_name(f, "step") && !is_name(f, "id") && out->n < FDIT_NUMBERS_MOST_COLUMNS) {
-            TRY(fdit_strndup(ctx, f->s, f->len, &out->names[out->n]));
+            TRY(fdit_strf(ctx, &out->names[out->n], "%s%s%.*s", label ? label : "", label ? ": " : "",
+                          (int)f->len, f->s));
             status = fdit_alloc(ctx, classes, sizeof **out->values, &out->values[out->n]);
             if (status != FDIT_OK) {
                 fdit_free(out->names[out->n]);
@@ -109,8 +110,8 @@ static void drop_empty(struct fdit_numbers *out, int first, size_t classes)
     out->n = n;
 }
 
-enum fdit_status fdit_numbers_read(fdit_context *ctx, const char *path, const struct fdit_taxonomy *taxonomy,
-                                   struct fdit_numbers *out)
+enum fdit_status fdit_numbers_read(fdit_context *ctx, const char *path, const char *label,
+                                   const struct fdit_taxonomy *taxonomy, struct fdit_numbers *out)
 {
     enum fdit_status status = FDIT_OK;
     const size_t classes = (size_t)fdit_taxonomy_n_classes(taxonomy);
@@ -119,7 +120,7 @@ enum fdit_status fdit_numbers_read(fdit_context *ctx, const char *path, const st
     size_t n, known = 0;
     TRY(fdit_file_read_all(ctx, path, MOST_BYTES, &text, &n));
     TRY(fdit_rows_open(ctx, (const char *)text, n, path, "a table of classes", &t.rows));
-    TRY(take_header(ctx, &t, classes, out));
+    TRY(take_header(ctx, &t, label, classes, out));
     while (fdit_rows_next(&t.rows))
         TRY(take_line(ctx, &t, taxonomy, out, &known));
     if (!known)

@@ -15,11 +15,11 @@ struct fdit_numbers {
     int n;
 };
 
-/* Adds the table's columns. Classes that the taxonomy does not have are passed over. FDIT_ERROR_FORMAT for
- * a table without a column "class", or without a class of the taxonomy. On failure what was added before
- * stays. */
-enum fdit_status fdit_numbers_read(fdit_context *ctx, const char *path, const struct fdit_taxonomy *taxonomy,
-                                   struct fdit_numbers *out);
+/* Adds the table's columns, as "label: name" (label NULL: by name alone). Classes that the taxonomy does
+ * not have are passed over. FDIT_ERROR_FORMAT for a table without a column "class", or without a class of
+ * the taxonomy. On failure what was added before stays. */
+enum fdit_status fdit_numbers_read(fdit_context *ctx, const char *path, const char *label,
+                                   const struct fdit_taxonomy *taxonomy, struct fdit_numbers *out);
 void fdit_numbers_fini(struct fdit_numbers *numbers);
 /* The mean of a column over n classes that have a value; NAN: none. */
 double fdit_numbers_mean(const struct fdit_numbers *numbers, int column, const int32_t *classes, int32_t n);

@@ -5,7 +5,7 @@ import { get } from "./api.js";
 import { figure, load, release } from "./pictures.js";
 
 const find = (id) => document.getElementById(id);
-const some = 12;
+const some = 4; // of a class at first, so that drawn ones stand near them
 let shown = 0; // which choice the answers belong to
 
 function showPath(answer, choose) {
@@ -41,9 +41,10 @@ function showNumbers(answer) {
 // Of a class its pictures; of a group the first one of some of its classes.
 function listReal(answer, first) {
   if (answer.children !== undefined)
-    return first ? [] : answer.some.map((node) => ({ node, picture: 0, caption: "#" + node }));
+    return first ? [] : answer.some.slice(0, 3 * some).map((node) => ({ node, picture: 0, caption: "#" + node }));
   const list = [];
-  for (let picture = first; picture < Math.min(answer.real, first + some); picture++)
+  const end = Math.min(answer.real, first + (first ? 5 * some : some));
+  for (let picture = first; picture < end; picture++)
     list.push({ node: answer.node, picture, caption: `${picture + 1} of ${answer.real}` });
   return list;
 }
