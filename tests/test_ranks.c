@@ -252,7 +252,7 @@ static void same_run(const char *a, const char *b)
     same_file(a, b, "checkpoints/step-2.safetensors");
 }
 
-/* 1, 2, 3, 4, 6 and 12 processes, and 3 of two devices each. */
+/* 1, 2, 3, 4, 6 and 12 processes, and 1, 2 and 3 of two devices each. */
 START_TEST(same_bits)
 {
     static const int sizes[] = { 1, 2, 3, 4, 6, 12 };
@@ -276,6 +276,16 @@ START_TEST(same_bits)
     for (int n = 1; n <= STEPS; n++)
         ck_assert_double_eq_tol(processes[0].loss[n], loss[n], 1e-5); /* ref computes other bits */
     forget(3);
+    /* of two different devices each, the same shards are computed by the same kind of device */
+    for (int size = 1; size <= 2; size++) {
+        char name[32];
+        snprintf(name, sizeof name, "on%dx2", size);
+        prepare(size, "cpu,ref", name);
+        run_all(size);
+        all_fine(size);
+        forget(size);
+        same_run("on3x2", name);
+    }
 }
 END_TEST
 
