@@ -139,6 +139,13 @@ refused "of~another~model~size" convert "$files/peft_lora" x.safetensors --delta
 cp -r back-lora half
 sed 's/"alpha_pattern": {}/"alpha_pattern": {"attn.qkv": 2}/' back-lora/adapter_config.json >half/adapter_config.json
 refused "alpha_pattern,merge_and_unload" convert half x.safetensors --delta --base "$student" --model 48,2,3,2
+for rank in 0 4 200; do
+    sed "s/\"r\": [0-9]*/\"r\": $rank/" back-lora/adapter_config.json >half/adapter_config.json
+    refused "half/adapter_,\"r\",$rank" convert half x.safetensors --delta --base "$student" --model 48,2,3,2
+done
+rm half/adapter_config.json
+refused "half/adapter_model.safetensors,adapter_config.json,is~not~beside~it" convert half x.safetensors --delta \
+    --base "$student" --model 48,2,3,2
 
 # ------------------------------------------------------------------ what is refused
 new="train $run $base --steps 1 --out new"

@@ -37,6 +37,9 @@ one=$(frozen none) two=$(frozen delta:fine/snapshots/step-2.safetensors)
 checks=$((checks + 1))
 [ -n "$one" ] && [ "$two" -lt $((one + one / 2)) ] || fail "a delta takes $one bytes, with another one of its base $two"
 good $draw --out guided --guide delta:fine/snapshots/step-2.safetensors
+refused "step-3.safetensors:~there~is~no~such~file;~fine/snapshots~has~step-2.safetensors,~step-4.safetensors" $draw --out new \
+    --guide delta:fine/snapshots/step-3.safetensors
+refused "gone/step-3.safetensors:~there~is~no~such~file;~gone~does~not~exist" $draw --out new --guide delta:gone/step-3.safetensors
 good $draw --out guided1 --guide delta:fine/snapshots/step-2.safetensors --batch 1 --threads 1
 good $draw --out other --guide delta:fine/snapshots/step-4.safetensors
 same "guided by a snapshot" guided/A%2Fmono/A%2Fmono-0.png guided1/A%2Fmono/A%2Fmono-0.png

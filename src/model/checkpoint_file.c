@@ -152,6 +152,11 @@ static enum fdit_status find_adapter(fdit_context *ctx, struct fdit_checkpoint *
     cp->peft = fdit_peft_is(path);
     if (cp->peft)
         return fdit_peft_read(ctx, path, &cp->adapter);
+    if (!strcmp(fdit_path_base(path), FDIT_PEFT_WEIGHTS))
+        FAIL(ctx, FDIT_ERROR_FORMAT,
+             "%s: holds the numbers of a PEFT adapter, and the " FDIT_PEFT_CONFIG
+             " that says its rank and alpha is not beside it; copy the whole folder",
+             path);
     TRY(parse_meta(ctx, cp, "model", 16, &root));
     TRY(fdit_adapter_from_json(ctx, path, json_object_get(root, "adapter"), &cp->adapter));
 out:

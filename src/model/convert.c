@@ -141,6 +141,24 @@ out:
     return status;
 }
 
+/* The rank that its description says is that of its tensors, and not above the width of the model. */
+static enum fdit_status check_peft_rank(fdit_context *ctx, const struct job *j)
+{
+    static const char *const layers[] = { "blocks.0.attn.qkv.lora_A", "blocks.0.attn.proj.lora_A",
+                                          "blocks.0.mlp.fc1.lora_A", "blocks.0.mlp.fc2.lora_A" };
+    const int rank = j->config.adapter.rank;
+    for (size_t i = 0; i < sizeof layers / sizeof *layers; i++) {
+        const int64_t is = fdit_checkpoint_dim(j->in, layers[i], 0);
+        if (is > 0 && is != rank)
+            return fdit_fail(ctx, FDIT_ERROR_FORMAT,
+                             "%s: its tensors have rank %lld, the " FDIT_PEFT_CONFIG
+                             " beside it says \"r\": %d; take both files from one adapter",
+                             fdit_checkpoint_path(j->in), (long long)is, rank);
+    }
+    const enum fdit_status status = fdit_adapter_check(ctx, &j->config.adapter, j->config.width);
+    return status == FDIT_OK ? FDIT_OK : fdit_fail_prefix(ctx, status, fdit_checkpoint_path(j->in));
+}
+
 /* A PEFT adapter says nothing of its model: that is the base's, with the rows of the adapter's table. */
 static enum fdit_status open_peft(fdit_context *ctx, struct job *j)
 {
@@ -164,6 +182,7 @@ static enum fdit_status open_peft(fdit_context *ctx, struct job *j)
         j->config.table_rows = (int)rows;
     j->config.adapter = *fdit_checkpoint_adapter(j->in);
     TRY(peft_mask(ctx, j));
+    TRY(check_peft_rank(ctx, j));
     TRY(fdit_params_init(ctx, &j->config, j->mask, &j->params));
     TRY(fdit_checkpoint_check(ctx, j->in, &j->params, j->config.depth, &extra));
     for (int i = 0; i < j->params.n; i++)

@@ -11,6 +11,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum fdit_status fdit_guide_taxonomy(fdit_context *ctx, const struct fdit_checkpoint *cp,
@@ -160,39 +161,63 @@ out:
 }
 
 struct names {
-    char list[200];
-    size_t used, more;
+    char **list;
+    size_t n, capacity;
 };
 
 static enum fdit_status add_name(fdit_context *ctx, void *user, const char *name, int64_t step, int profile)
 {
+    enum fdit_status status = FDIT_OK;
     struct names *n = user;
-    (void)ctx;
     (void)step;
     (void)profile;
-    if (n->used + strlen(name) + 2 < sizeof n->list)
-        n->used +=
-            (size_t)snprintf(n->list + n->used, sizeof n->list - n->used, "%s%s", n->used ? ", " : "", name);
-    else
-        n->more++;
-    return FDIT_OK;
+    TRY(fdit_grow(ctx, &n->list, &n->capacity, n->n + 1, sizeof *n->list));
+    TRY(fdit_strdup(ctx, name, &n->list[n->n]));
+    n->n++;
+out:
+    return status;
+}
+
+static int in_order(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* "step-2.safetensors, step-4.safetensors, ..." */
+static void join_names(const struct names *n, char *text, size_t size)
+{
+    size_t used = 0;
+    *text = 0;
+    for (size_t i = 0; i < n->n; i++) {
+        if (used + strlen(n->list[i]) + 8 >= size) {
+            snprintf(text + used, size - used, ", ...");
+            return;
+        }
+        used += (size_t)snprintf(text + used, size - used, "%s%s", used ? ", " : "", n->list[i]);
+    }
 }
 
 /* A snapshot that is not there: which ones are. */
 static enum fdit_status fail_gone(fdit_context *ctx, const char *path)
 {
     enum fdit_status status = FDIT_OK;
-    struct names names = { .list = "" };
-    char *folder = NULL;
+    struct names names = { .list = NULL };
+    char *folder = NULL, list[240];
     bool there;
     TRY(fdit_path_folder(ctx, path, &folder));
     TRY(fdit_ema_snapshot_each(ctx, folder, add_name, &names, &there));
-    FAIL(ctx, FDIT_ERROR_IO, "--guide delta:%s: there is no such file; %s %s%s%s", path, folder,
-         names.used ? "has "
-         : there    ? "has no snapshots"
-                    : "does not exist",
-         names.list, names.more ? ", ..." : "");
+    if (names.n)
+        qsort(names.list, names.n, sizeof *names.list, in_order);
+    join_names(&names, list, sizeof list);
+    FAIL(ctx, FDIT_ERROR_IO, "--guide delta:%s: there is no such file; %s %s%s", path, folder,
+         names.n ? "has "
+         : there ? "has no snapshots"
+                 : "does not exist",
+         list);
 out:
+    for (size_t i = 0; i < names.n; i++)
+        fdit_free(names.list[i]);
+    fdit_free(names.list);
     fdit_free(folder);
     return status;
 }
@@ -212,7 +237,9 @@ static enum fdit_status guide_by_model(fdit_context *ctx, const struct fdit_samp
             TRY(fail_gone(ctx, path));
         TRY(fdit_checkpoint_open(ctx, path, o->values, &g->delta));
         TRY(fdit_delta_check(ctx, g->delta));
-        TRY(fdit_weight_files_match(ctx, g->delta, s->base, &s->files.config));
+        status = fdit_weight_files_match(ctx, g->delta, s->base, &s->files.config);
+        if (status != FDIT_OK)
+            TRY(fdit_fail_prefix(ctx, status, "--guide delta"));
     }
     TRY(fdit_weight_files_join(ctx, g->delta, s->base, &g->files));
     g->kind = path ? FDIT_GUIDE_DELTA : FDIT_GUIDE_BASE;
