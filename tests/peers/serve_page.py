@@ -171,12 +171,11 @@ def check_drawing(page):
     page.evaluate("""() => { const e = document.getElementById("draw").elements;
         e.steps.value = 5; e["per-class"].value = 2; }""")
     page.click("#draw button[type=submit]")
-    page.wait_for_selector("#drawn figure .actions", timeout=60000)
-    wait(page, "document.querySelectorAll('#drawn figure .actions').length === 2")
+    wait(page, "document.querySelectorAll('.card:first-child figure .actions').length === 2")
     page.click("#strip")
-    wait(page, "document.querySelectorAll('#drawn figure .actions').length === 8")
+    wait(page, "document.querySelectorAll('.card:first-child figure .actions').length === 6")
     page.click("text=More like this >> nth=0")
-    wait(page, "document.querySelectorAll('#drawn figure .actions').length === 16")
+    wait(page, "document.querySelectorAll('.card:first-child figure .actions').length === 8")
     page.click("text=Show command >> nth=0")
     page.wait_for_selector("textarea.command")
     command = page.input_value("textarea.command")
@@ -226,6 +225,8 @@ def main():
                 check_axe(page, where + ", drawn")
                 if width == 1280:
                     check_keyboard(page)
+                    page.reload()
+                    page.wait_for_selector("#drawn figure .actions", timeout=60000)
                 wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
                 holds(f"{where}: wider than the window", max(0, wide), 0, "pixels")
                 if pictures:

@@ -226,6 +226,17 @@ async function order(title, common, wanted) {
   find("told").textContent = title + " is queued";
 }
 
+// What was ordered before the page was loaded, by it or a script.
+async function restore() {
+  const told = (await get("orders")).orders.slice(0, most / 2).reverse();
+  for (const one of told) {
+    const { options } = await get("order", { order: one.order });
+    const card = new Card(`Order ${one.order}: ${options.classes}, seed ${options.seed ?? 0}`);
+    card.add(info.deltas.length > 1 ? nameOf(one.delta) : "", one);
+    find("drawn").prepend(card.element);
+  }
+}
+
 // ---- the form
 
 function nameOf(delta) {
@@ -317,5 +328,5 @@ export function startDrawing(given, onError) {
     draw().catch(complain);
   });
   find("strip").addEventListener("click", () => drawStrip().catch(complain));
-  follow();
+  restore().catch(complain).finally(follow);
 }
