@@ -60,6 +60,16 @@ says drawn.html 'alt="A/hand, seed 4"'
 good eval $draw --real real --draws 0 --metrics kid
 says stderr 'drawing  *15 pictures, ddim in 2 steps, guide superclass:level1, w = 3'
 
+# on several devices: each draws its share, and the result names them
+good eval $draw --device cpu,ref --real real --draws 0 --metrics kid --json
+says stderr '^ *device  *.* + reference loops'
+says stderr '^ *memory  *[0-9.]* .*B planned on another device'
+two=$(value kid:judge)
+good eval $draw --real real --draws 0 --metrics kid --json --quiet
+checks=$((checks + 1)) # bytes of a pixel may round otherwise
+awk -v a="$two" -v b="$(value kid:judge)" 'BEGIN { d = a - b; exit !(a != "" && d < 1e-2 * b && d > -1e-2 * b) }' ||
+    fail "on two devices kid is $two, on one $(value kid:judge)"
+
 # asked to stop: the exit code of the signal, how far it was, and nothing half-written
 for signal in INT:130 TERM:143; do
     : >stderr # what the last command said is not what is waited for

@@ -53,9 +53,10 @@ void fdit_cli_eval_print_plan(void *user, const struct fdit_plan *plan)
     char memory[32];
     if (w->status == FDIT_OK)
         w->status = fdit_cli_plan(w->cli, plan, 0);
-    fdit_format_size(fdit_plan_process_bytes(plan), memory);
+    const size_t process = fdit_plan_process_bytes(plan); /* 0: of another device than the first */
+    fdit_format_size(process ? process : fdit_plan_device_bytes(plan), memory);
     if (!w->cli->plan)
-        fdit_cli_banner(w->cli, "memory", "%s planned", memory);
+        fdit_cli_banner(w->cli, "memory", "%s planned%s", memory, process ? "" : " on another device");
 }
 
 enum fdit_status fdit_cli_eval_measure(struct fdit_cli *cli, fdit_device *dev, struct fdit_eval_options *o,
@@ -345,6 +346,19 @@ out:
     return status;
 }
 
+static enum fdit_status open_devices(struct fdit_cli *cli, struct fdit_eval_work *work)
+{
+    enum fdit_status status = FDIT_OK;
+    char *names = NULL;
+    TRY(fdit_cli_devices(cli, &work->devices));
+    TRY(fdit_devices_names(cli->ctx, &work->devices, &names));
+    if (!cli->plan)
+        fdit_cli_banner(cli, "device", "%s", names);
+out:
+    fdit_free(names);
+    return status;
+}
+
 /* The numbers, and then the report, which takes longer where its pictures are drawn again. */
 static enum fdit_status tell(struct fdit_cli *cli, const struct fdit_eval_options *o,
                              const struct fdit_eval_result *r)
@@ -402,7 +416,7 @@ static enum fdit_status measure_together(struct fdit_cli *cli, struct fdit_eval_
     TRY(check(cli, a, series, &needs_device));
     TRY(fdit_cli_eval_deal(cli, a, needs_device, &dealing));
     if (needs_device)
-        TRY(fdit_cli_devices(cli, &work->devices));
+        TRY(open_devices(cli, work));
     if (a->o.deal) {
         TRY(measure(cli, a, work, series, n, operands));
         TRY(fdit_cli_eval_turn(cli, &dealing));
@@ -424,7 +438,7 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     bool series;
     if (a->utility) {
         TRY(fdit_cli_eval_alone(cli));
-        TRY(fdit_cli_devices(cli, &work.devices));
+        TRY(open_devices(cli, &work));
         TRY(fdit_cli_eval_utility(cli, a, &watch, &work, n, operands));
         goto out;
     }
