@@ -104,7 +104,10 @@ if [ $lapack = yes ]; then
     LD_LIBRARY_PATH=$PWD/broken "$program" eval fresh.npz --real real.safetensors --no-classes --metrics fd --quiet \
         >stdout 2>stderr || says stderr 'needs LAPACK, whose library cannot be loaded (.*); install liblapacke'
 else
-    bad 1 'LAPACK' eval fresh.npz --real real.safetensors --no-classes --metrics fd
+    for metric in fd sfid fd-infinity; do
+        bad 1 "--metrics $metric: it needs LAPACK, which this program was built without" eval fresh.npz --real real.safetensors \
+            --no-classes --metrics $metric
+    done
 fi
 
 # one planted copy is the closest pair; one picture again and again covers nothing

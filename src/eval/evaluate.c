@@ -87,7 +87,7 @@ static enum fdit_status check_asked(fdit_context *ctx, const struct fdit_eval_op
             return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
                              "--metrics %s: it needs real pictures; give --real DATA or --stats FILE.npz",
                              info->name);
-        if (frechet && !fdit_lapack_available(why, sizeof why))
+        if ((frechet || k == FDIT_METRIC_FD_INFINITY) && !fdit_lapack_available(why, sizeof why))
             return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED, "--metrics %s: it needs LAPACK, %s, or take kid",
                              info->name, why);
     }
