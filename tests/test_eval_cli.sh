@@ -168,6 +168,12 @@ says stdout '"generated":"flat.tar:[0-9]*.png"'
 good eval real --real flat --no-classes --metrics nearest --draws 0 --json --quiet
 says stdout '"real":"flat/[0-9]*.png"'
 
+# numbers that mean little say why
+good eval fresh --real real --taxonomy "$taxonomy" --metrics is,cmmd,kid-subsets --draws 0 --json --quiet
+says stdout '"metric":"is",[^}]*"note":"splits of 3 pictures: too low by chance'
+says stdout '"metric":"cmmd",[^}]*"note":"of fewer than 1000 pictures: too large by the pairs of a picture with itself'
+says stdout '"metric":"kid-subsets",[^}]*"note":"subsets of 36 pictures'
+
 # what fd would be of endlessly many pictures: below that of so few, with its reason
 if [ $lapack = yes ]; then
     good eval fresh --real real --taxonomy "$taxonomy" --metrics fd,fd-infinity --draws 0 --json --quiet

@@ -47,6 +47,8 @@ const struct fdit_metric_info fdit_metric_table[FDIT_METRICS] = {
 enum {
     FEW_FOR_FD = 2048,
     FEW_FOR_NEIGHBOURS = 200,
+    FEW_FOR_SCORE = 5000, /* the Inception score is published of 50,000 pictures in ten splits */
+    FEW_FOR_CMMD = 1000,
     NEAREST_REAL = 3,  /* neighbours of precision and recall, as published */
     NEAREST_COVER = 5, /* of density and coverage */
     SUBSETS = 100,
@@ -232,7 +234,13 @@ static enum fdit_status measure_kernel(fdit_context *ctx, struct measure *m, enu
     struct fdit_eval_value *v = add(m, metric, values[0]);
     v->bar = fdit_bootstrap_bar(values + 1, m->draws);
     const char *network = m->r->generated.features;
-    if (metric == FDIT_METRIC_CMMD && (!network || strcmp(network, "clip") != 0))
+    const size_t n = m->r->real.points.n, k = m->r->generated.points.n;
+    if (metric == FDIT_METRIC_CMMD && (n < FEW_FOR_CMMD || k < FEW_FOR_CMMD))
+        note(v,
+             "of fewer than %d pictures: too large by the pairs of a picture with itself; compare equal "
+             "numbers only, or read kid",
+             FEW_FOR_CMMD);
+    else if (metric == FDIT_METRIC_CMMD && (!network || strcmp(network, "clip") != 0))
         note(v, "the published numbers are of CLIP's features");
 out:
     fdit_free(values);
@@ -419,7 +427,11 @@ static enum fdit_status measure_score(fdit_context *ctx, struct measure *m)
     TRY(fdit_mmd_order(ctx, m->o->seed, s->points.n, &order));
     TRY(fdit_inception_score(ctx, s->logits, s->points.n, s->logit_classes, SCORE_SPLITS, order, &value,
                              &deviation));
-    add(m, FDIT_METRIC_SCORE, value)->bar.error = deviation;
+    struct fdit_eval_value *v = add(m, FDIT_METRIC_SCORE, value);
+    v->bar.error = deviation;
+    if (s->points.n < FEW_FOR_SCORE)
+        note(v, "splits of %zu pictures: too low by chance; compare equal numbers only",
+             s->points.n / SCORE_SPLITS);
 out:
     fdit_free(order);
     return status;
