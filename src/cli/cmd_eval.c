@@ -403,7 +403,7 @@ static enum fdit_status measure(struct fdit_cli *cli, struct fdit_eval_args *a, 
         TRY(tell(cli, &a->o, &result));
 out:
     fdit_eval_result_fini(&result);
-    return advise_parts(cli, a, &watch, status);
+    return series ? status : advise_parts(cli, a, &watch, status);
 }
 
 /* Alone, or with the other processes that a launcher started. */

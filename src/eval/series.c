@@ -63,9 +63,9 @@ static enum fdit_status put_page(fdit_context *ctx, FILE *f, const struct fdit_e
     struct fdit_html_point *dots = NULL;
     TRY(fdit_alloc(ctx, n, sizeof *dots, &dots));
     fdit_html_begin(f, title);
-    fprintf(f, "<h1>%s</h1>\n<p>%zu checkpoints", title, n);
+    fprintf(f, "<h1>%s</h1>\n<p>%zu checkpoint%s", title, n, n == 1 ? "" : "s");
     if (real) {
-        fputs(", each beside ", f);
+        fputs(n == 1 ? ", beside " : ", each beside ", f);
         fdit_html_text(f, real);
     }
     fprintf(f, ". Measured by finediffusion %s.</p>\n", fdit_version());
