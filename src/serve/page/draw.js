@@ -51,8 +51,8 @@ class Cell {
   tell(told) {
     if (this.now && !open.has(this.now) && open.has(told.state))
       return; // older than what is known
-    const part = told.steps ? told.step / told.steps : 0;
-    const drawing = told.state === "draws" && told.done < told.pictures ? part : 0;
+    const drawing = told.state === "draws" && told.steps
+      ? told.step / told.steps * Math.min(info.batch, told.pictures - told.done) : 0;
     this.progress.value = told.state === "done" ? 1 : Math.min(1, (told.done + drawing) / told.pictures);
     this.state.textContent = { waits: "waits",
       draws: `${told.done} of ${told.pictures}, step ${told.step} of ${told.steps}`,
@@ -223,6 +223,7 @@ async function order(title, common, wanted) {
     release(all[i]);
     all[i].remove();
   }
+  find("notice").hidden = true; // what was wrong before is not any more
   find("told").textContent = title + " is queued";
 }
 
