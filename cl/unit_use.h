@@ -44,11 +44,11 @@ void multiply(c_fragment c[FM][FN], uint a[FM][A_WORDS], uint b[FN][B_WORDS], __
     for (int at = lane; at < FM * FN * UM * UN; at += LANES) {
         int i = at / (UM * UN) / FN, j = at / (UM * UN) % FN, row = at / UN % UM, column = at % UN;
         int place = ((i * FN + j) * LANES + C_LANE(row, column)) * C_FLOATS + C_AT(row, column);
-        float sum = cs[place];
+        float sum = 0.0f; /* a unit adds up its own products first */
         for (int k = 0; k < UK; k++)
             sum = mad(half_at(as + i * LANES * A_WORDS, A_LANE(row, k), A_WORDS, A_HALF(row, k)),
                       half_at(bs + j * LANES * B_WORDS, B_LANE(k, column), B_WORDS, B_HALF(k, column)), sum);
-        cs[place] = sum;
+        cs[place] += sum;
     }
     barrier(CLK_LOCAL_MEM_FENCE);
     for (int i = 0; i < FM; i++)

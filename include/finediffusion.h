@@ -170,7 +170,7 @@ struct fdit_session_options {
     /* where and how it is computed */
     const char *device; /* "cpu", "gpu", "opencl:0:0", part of a name, several with commas; NULL: the best */
     int threads;        /* of the CPU; 0: all */
-    const char *precision; /* of the matrix products: "f32" (NULL), "bf16", "f16", "int8" or "auto" */
+    const char *precision; /* of products: "f32" (NULL), "bf16x3", "bf16", "f16", "int8" or "auto" */
     const char *weights;   /* type that weights are kept in: "f32" (NULL), "bf16", "f16", "int8" */
     size_t memory;         /* bytes of a device to keep to; 0: what the device has */
     int batch;             /* pictures that a device draws at once; 0: by size and memory */

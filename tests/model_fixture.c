@@ -20,7 +20,7 @@ enum fdit_dtype test_precision(void)
 
 static enum fdit_status open_device(fdit_context *ctx, const char *name, int threads, fdit_device **out)
 {
-    static const enum fdit_dtype types[] = { FDIT_F32, FDIT_BF16, FDIT_F16, FDIT_I8 };
+    static const enum fdit_dtype types[] = { FDIT_F32, FDIT_BF16, FDIT_F16, FDIT_I8, FDIT_BF16X3 };
     char spec[64];
     struct fdit_device_options options = { .spec = spec, .threads = threads };
     snprintf(spec, sizeof spec, "%s", name);
@@ -200,6 +200,8 @@ bool test_has_tolerance(const char *key)
 
 /* The worst tensor is at 5.8 times what bf16 is allowed: the output, NMSE 5.8e-4. */
 enum { INT8_OVER_BF16 = 12 };
+static const double bf16x3_over_bf16 =
+    1e-4; /* 2^-16 of the square of an error, and the product that is left out */
 
 /* Measured on the fixtures, whose models are small and whose numbers are random: a factor of 2 to 3 above
  * the worst tensor. */
@@ -226,7 +228,9 @@ void test_agree_except(const char *key, const char *what, const float *got, cons
     ck_assert_msg(tolerance(key, &absolute, &relative), "tolerances.json has no row \"%s\"", key);
     if (precision != FDIT_F32) {
         /* Where the true value is 0, what it is rounded to has no relative error. */
-        double allowed = bf16_tolerance(key) * (precision == FDIT_I8 ? INT8_OVER_BF16 : 1);
+        double allowed = bf16_tolerance(key) * (precision == FDIT_I8       ? INT8_OVER_BF16
+                                                : precision == FDIT_BF16X3 ? bf16x3_over_bf16
+                                                                           : 1);
         struct fdit_difference e = fdit_compare(got, wanted, n);
         bool nothing = sqrt(e.norm / (double)n) < 1e-7;
         ck_assert_msg(nothing || e.nmse <= allowed,

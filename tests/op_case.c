@@ -17,7 +17,7 @@ struct op_devices op_devices;
 /* "opencl:0:0+bf16": the device's name and the precision behind it. */
 static enum fdit_dtype precision_of(const char *spec, char *name, size_t bytes)
 {
-    static const enum fdit_dtype types[] = { FDIT_BF16, FDIT_F16, FDIT_I8 };
+    static const enum fdit_dtype types[] = { FDIT_BF16, FDIT_F16, FDIT_I8, FDIT_BF16X3 };
     snprintf(name, bytes, "%s", spec);
     char *plus = strchr(name, '+');
     if (!plus)

@@ -16,7 +16,9 @@ mkdir over
 echo "$driver" >over/bad.icd
 FINEDIFFUSION_CACHE=$work/cache OCL_ICD_VENDORS=$work/over FDIT_CL_REAL=$real
 export FINEDIFFUSION_CACHE OCL_ICD_VENDORS FDIT_CL_REAL
-unset FINEDIFFUSION_DEVICE FINEDIFFUSION_OPENCL_GEMM OCL_ICD_FILENAMES FINEDIFFUSION_DRIVER_SECONDS
+unset FINEDIFFUSION_DEVICE FINEDIFFUSION_OPENCL_GEMM OCL_ICD_FILENAMES
+FINEDIFFUSION_DRIVER_SECONDS=900 # on a machine that does much else
+export FINEDIFFUSION_DRIVER_SECONDS
 one="linear 37x48x52"
 # job CODE PRECISION [ARGUMENT]...: one product, its JSON in out
 job() {
@@ -34,14 +36,27 @@ devices() {
 }
 units() { grep -l '^unit ' cache/opencl/*.driver 2>/dev/null | wc -l; }
 
-# Nothing that PoCL says of itself makes a unit a candidate, and in f32 nothing is tried.
+# Nothing that PoCL says of itself makes a unit a candidate.
 job 0 bf16
 by 'multiply-adds of rounded numbers"'
 FINEDIFFUSION_TEST_UNITS=emulated-mma
 export FINEDIFFUSION_TEST_UNITS
-job 0 f32
+
+# f32 in parts of bf16, where its error is no larger than that of multiply-adds, which two parts are not; and bf16x3,
+# whose two parts are enough.
+job 0 f32 --verbose
+by 'matrix unit emulated-mma, in 6 products of parts of bf16, .*, attention by multiply-adds"'
+says err 'matrix unit emulated-mma, f32: .* GFLOP/s, .* by multiply-adds, NMSE .*, .* by multiply-adds'
+says err 'forward 37x48x52 by matrix emulated-mma'
+job 0 bf16x3
+by 'matrix unit emulated-mma, in 3 products of parts of bf16, .*, attention by multiply-adds"'
+equal "trials in f32 and bf16x3, of products alone" "$(units)" 2
+FINEDIFFUSION_TEST_UNITS='emulated-mma parts=2'
+job 0 f32 --verbose
 by 'multiply-adds"'
-equal "trials before a product in 16 bits" "$(units)" 0
+says err 'matrix unit emulated-mma parts=2, f32: forward 64x64x1152: NMSE .*, further from double than multiply-adds, '
+FINEDIFFUSION_TEST_UNITS=emulated-mma
+rm -rf cache
 
 # A good one.
 job 0 bf16 --verbose
@@ -94,7 +109,7 @@ fault unit-run:segv 'it crashes (signal 11, .*) when its products are compared'
 fault unit-run:exit 'it ends the program (exit status 7) when its products are compared'
 FDIT_CL_DRIVER=unit-run:hang
 export FDIT_CL_DRIVER
-job 0 f32 # the device itself has all the time that it needs
+FINEDIFFUSION_TEST_UNITS= job 0 f32 # the device itself has all the time that it needs
 FINEDIFFUSION_DRIVER_SECONDS=4 fault unit-run:hang 'it does not answer within 4 seconds'
 
 # Attention has a trial of its own, and what fails there leaves the products to the unit. Its attention is refused by
@@ -135,6 +150,7 @@ unset FDIT_CL_DRIVER FDIT_LATE
 FINEDIFFUSION_TEST_UNITS=emulated-mma,mma
 good selftest --device opencl:0:0 --precision bf16 --tiny --report report.txt
 says report.txt '^extensions: '
+says report.txt '^matrix unit emulated-mma, f32: works: '
 says report.txt '^matrix unit emulated-mma, bf16: works: '
 says report.txt '^matrix unit emulated-mma, f16: works: '
 says report.txt '^attention on matrix unit emulated-mma, bf16: works: '

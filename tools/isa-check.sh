@@ -201,9 +201,9 @@ occupancy() {
         if (int(most / items) < groups)
             groups = int(most / items)
         gsub(/_/, " ", card)
-        printf "%s %s: %d of %d instructions of its loop multiply (%.0f %%), %s registers, %d spilled, %d bytes of local memory, " \
-            "%d groups of %d a unit: %.0f %% of its work-items\n", $10, card, $15, $16, 100 * $15 / $16,
-            $11, $14, $12, groups, items, 100 * groups * items / most
+        printf "%s %s: %d of %d instructions of its loop multiply (%.0f %%), %s%s, %d spilled, %d bytes of local memory, groups of %d: " \
+            "%d a unit, %.0f %% of its work-items\n", $10, card, $15, $16, 100 * $15 / $16, $11, need ? " registers" : "",
+            $14, $12, items, groups, 100 * groups * items / most
     }'
 }
 
@@ -225,8 +225,8 @@ one() {
         [[ $name != linear_matrix || $target != sm_* ]] || kind_limit=16
         [[ $name != linear_matrix || "$*" == *ALIGNED* ]] || kind_limit=128
         [ "$name" != attention_dkv ] || vgprs=136 # two results a work-item; at 128 it would spill
-        [ "$spilled" -le $((kind_limit)) ] || verdict="spills $spilled"
         [[ $name != attention_dkv_matrix || $target != dg2 ]] || kind_limit=20 # heads of 128
+        [ "$spilled" -le $((kind_limit)) ] || verdict="spills $spilled"
         [[ $name != attention_d*_matrix ]] || limit=36864 # four tiles; the devices with such units have 48 KiB
         [ "$local" -le $limit ] || verdict="$local bytes of local memory"
         [ "$target" != gfx906 ] || [ "$registers" -le "$vgprs" ] || verdict="$registers VGPRs"

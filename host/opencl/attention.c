@@ -66,7 +66,7 @@ static struct matrix_attention matrix_for(const fdit_device *dev, int head_size,
                                       backward && dev->precision == FDIT_F16 ? FDIT_BF16 : dev->precision };
     if (m.operands != FDIT_BF16 && m.operands != FDIT_F16)
         return m;
-    const struct unit_choice *u = &cl->units[m.operands == FDIT_F16];
+    const struct unit_choice *u = &cl->units[opencl_unit_place(m.operands)];
     if (cl->gemm_forced.engine == GEMM_MATRIX)
         m.unit = &cl->gemm_forced;
     else if (u->config.engine == GEMM_MATRIX && u->attention)

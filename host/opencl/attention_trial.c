@@ -24,7 +24,7 @@ struct trial {
 
 static void by_unit(struct trial *t, enum fdit_dtype operands, bool on)
 {
-    opencl_of(t->dev)->units[operands == FDIT_F16].attention = on;
+    opencl_of(t->dev)->units[opencl_unit_place(operands)].attention = on;
 }
 
 /* The error of one op, as the self-test has it; false: it is wrong, or does not run. */
@@ -161,7 +161,7 @@ bool fdit_attention_trial(fdit_context *ctx, fdit_device *dev, const struct gemm
     char why[UNIT_NOTE];
     bool good = false;
     dev->precision = operands;
-    opencl_of(dev)->units[operands == FDIT_F16] =
+    opencl_of(dev)->units[opencl_unit_place(operands)] =
         (struct unit_choice){ .asked = true, .config = *unit, .attention = true };
     phase("when its attention is compared");
     snprintf(out, UNIT_NOTE, "out of memory for the trial: %.300s", fdit_context_message(ctx));

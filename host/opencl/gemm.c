@@ -216,17 +216,11 @@ static const struct gemm_config *tuned_for(const struct opencl *cl, const struct
     return i < cl->n_tuned ? &cl->tuned[i].config : NULL;
 }
 
-/* What a matrix unit computes: rows of tokens, in 16 bits, or where it is forced also in f32, by parts. */
-static bool fits_matrix(const struct opencl *cl, const struct gemm_shape *s)
-{
-    return !s->vectors && (s->operands != FDIT_F32 || cl->gemm_forced.engine == GEMM_MATRIX);
-}
-
-/* The unit whose trial was good; NULL: none. */
+/* The unit whose trial in this precision was good; NULL: none. */
 static const struct gemm_config *unit_for(const struct opencl *cl, const struct gemm_shape *s)
 {
-    const struct unit_choice *u = &cl->units[s->operands == FDIT_F16];
-    return s->operands != FDIT_F32 && u->config.engine == GEMM_MATRIX ? &u->config : NULL;
+    const int at = opencl_unit_place(s->operands);
+    return at >= 0 && cl->units[at].config.engine == GEMM_MATRIX ? &cl->units[at].config : NULL;
 }
 
 struct gemm_config fdit_gemm_choose(const struct opencl *cl, const struct gemm_shape *s)
@@ -237,9 +231,9 @@ struct gemm_config fdit_gemm_choose(const struct opencl *cl, const struct gemm_s
                            : unit  ? *unit
                            : tuned ? *tuned
                                    : fdit_gemm_default(cl, s);
-    if (c.engine == GEMM_MATRIX && fits_matrix(cl, s)) {
+    if (c.engine == GEMM_MATRIX && !s->vectors) { /* rows of tokens */
         if (!c.parts)
-            c.parts = s->operands == FDIT_F32 ? MATRIX_PARTS_F32 : 1;
+            c.parts = fdit_matrix_parts(s->operands);
         fdit_matrix_fit(&c, cl->local_bytes);
         return c;
     }
@@ -401,7 +395,7 @@ static enum fdit_dtype operands_of(const fdit_device *dev, enum gemm_kind kind)
 {
     if (dev->precision == FDIT_F16)
         return kind == GEMM_FORWARD ? FDIT_F16 : FDIT_BF16;
-    return dev->precision == FDIT_BF16 ? FDIT_BF16 : FDIT_F32;
+    return dev->precision == FDIT_BF16 || dev->precision == FDIT_BF16X3 ? dev->precision : FDIT_F32;
 }
 
 int fdit_gemm_shapes_of(const struct fdit_op_shape *op, struct gemm_shape out[2])

@@ -8,7 +8,8 @@
  *              way round is first transposed into the workspace (cl/transpose.cl): the smaller of the two,
  *              never a weight object.
  *   tile       cl/linear.cl: any shape, any storage; what the others leave.
- *   matrix     cl/linear_matrix.cl: a matrix unit or its emulation. Operands in 16 bits, or f32 in parts;
+ *   matrix cl/linear_matrix.cl: a matrix unit or its emulation. Operands in 16 bits, or f32 in 2 or 3
+ * parts;
  *              more than one row a sample, whatever M is. It adds up in an order of its own.
  *   clblast    clblast.c: f32, more than one row a sample; what is fused into linear follows in a second
  *              launch (cl/epilogue.cl).
@@ -32,7 +33,7 @@ struct gemm_shape {
     bool plain;              /* a matrix as device.h has it, [n_out][n_in]; else a weight object */
     bool vectors;            /* one row a sample */
     int M, N, K;
-    enum fdit_dtype operands; /* what both are rounded to; FDIT_F32 (0): nothing is */
+    enum fdit_dtype operands; /* what both are rounded to; FDIT_F32 (0), FDIT_BF16X3: nothing is */
 };
 
 /* The configuration for a shape: forced, else tuned for its N and K, else the device's default. */

@@ -30,6 +30,11 @@ const struct matrix_unit *fdit_matrix_unit_find(const char *name)
     return NULL;
 }
 
+int fdit_matrix_parts(enum fdit_dtype operands)
+{
+    return operands == FDIT_F32 ? 3 : operands == FDIT_BF16X3 ? 2 : 1;
+}
+
 struct gemm_config fdit_matrix_config(const struct matrix_unit *unit, bool emulated)
 {
     return (struct gemm_config){ .engine = GEMM_MATRIX,

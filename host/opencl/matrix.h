@@ -18,7 +18,8 @@ struct matrix_unit {
     int a_words, b_words; /* of a lane's fragments: what an emulation takes */
 };
 
-enum { MATRIX_PARTS_F32 = 3 };
+/* Parts of bf16 of an operand: 3 have all digits of f32, 2 for bf16x3; 1 is rounded. */
+int fdit_matrix_parts(enum fdit_dtype operands);
 
 /* By name, "mma"; NULL: none. */
 const struct matrix_unit *fdit_matrix_unit_find(const char *name);

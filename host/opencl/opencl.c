@@ -61,7 +61,7 @@ static void state_free(struct opencl *cl)
     fdit_context_free(cl->ctx);
     fdit_free(cl->label);
     fdit_free(cl->build_log);
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < UNIT_TYPES; i++)
         fdit_free(cl->units[i].refused);
     fdit_free(cl);
 }

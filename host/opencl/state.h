@@ -42,7 +42,7 @@ struct gemm_tuned {
     int N, K;
     struct gemm_config config;
 };
-/* The matrix unit that multiplies operands of one type; engine GEMM_DEFAULT: none. units.c */
+/* The matrix unit that multiplies in one precision; engine GEMM_DEFAULT: none. units.c */
 struct unit_choice {
     bool asked;
     struct gemm_config config;
@@ -66,7 +66,8 @@ enum {
     STAGING_BYTES = 4 << 20, /* of each half of the ring for writes */
     READ_SLOTS = 8,
     PROFILE_EVENTS = 64,
-    TUNED = 64, /* shapes of products */
+    TUNED = 64,     /* shapes of products */
+    UNIT_TYPES = 4, /* bf16, f16, f32 and bf16x3 in parts of bf16 */
     VARIANT_OPTIONS = 320,
     CLBLAST_VIEWS = 512, /* tensors of a model that are given to CLBlast */
 };
@@ -107,13 +108,13 @@ struct opencl {
     struct opencl_quirks quirks;
     int simd; /* lanes to ask for (SIMD of cl/prelude.cl); 0: the compiler's choice */
     int compute_units;
-    int group;                      /* work-items a group, but for fdit_opencl_group */
-    bool no_registers;              /* never the kernels for processors */
-    struct gemm_config gemm_forced; /* engine GEMM_DEFAULT: none */
-    bool engines_fixed;             /* FINEDIFFUSION_OPENCL_GEMM says something: nothing is tried out */
-    struct unit_choice units[2];    /* for bf16, f16 */
-    char *build_log;                /* of the last program that was refused, on one line; NULL: none */
-    struct gemm_tuned tuned[TUNED]; /* what tune found on this device: tuned.c */
+    int group;                            /* work-items a group, but for fdit_opencl_group */
+    bool no_registers;                    /* never the kernels for processors */
+    struct gemm_config gemm_forced;       /* engine GEMM_DEFAULT: none */
+    bool engines_fixed;                   /* FINEDIFFUSION_OPENCL_GEMM says something: nothing is tried out */
+    struct unit_choice units[UNIT_TYPES]; /* by opencl_unit_place */
+    char *build_log;                      /* of the last program that was refused, on one line; NULL: none */
+    struct gemm_tuned tuned[TUNED];       /* what tune found on this device: tuned.c */
     int n_tuned;
     int chosen[TUNED][4]; /* products whose engine --verbose has named: kind, M, N, K */
     int n_chosen;
@@ -152,6 +153,16 @@ struct opencl {
 static inline struct opencl *opencl_of(const fdit_device *dev)
 {
     return dev->state;
+}
+
+/* Where cl->units has what multiplies in this precision; -1: nothing can. */
+static inline int opencl_unit_place(enum fdit_dtype operands)
+{
+    return operands == FDIT_BF16     ? 0
+           : operands == FDIT_F16    ? 1
+           : operands == FDIT_F32    ? 2
+           : operands == FDIT_BF16X3 ? 3
+                                     : -1;
 }
 
 #define BIT(condition, bit) ((condition) ? 1u << (bit) : 0u) /* of cl/flags.h */

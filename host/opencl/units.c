@@ -14,11 +14,12 @@
 #include <string.h>
 
 enum { COMPUTE_CAPABILITY_MAJOR_NV = 0x4000, SUB_GROUP_SIZES_INTEL = 0x4108 };
-static const enum fdit_dtype types[] = { FDIT_BF16, FDIT_F16 };
+static const enum fdit_dtype types[UNIT_TYPES] = { FDIT_F32, FDIT_BF16X3, FDIT_BF16, FDIT_F16 };
 
-static int place_of(enum fdit_dtype operands)
+/* Attention is computed in one part. */
+static bool has_attention(enum fdit_dtype operands)
 {
-    return operands == FDIT_BF16 ? 0 : operands == FDIT_F16 ? 1 : -1;
+    return fdit_matrix_parts(operands) == 1;
 }
 
 /* ---------------------------------------------------------------------------------- candidates */
@@ -49,7 +50,7 @@ static int by_vendor(const struct opencl *cl, const char *extensions, struct gem
 {
     cl_uint vendor = 0, major = 0;
     int n = 0;
-    if (cl->is_cpu || clGetDeviceInfo(cl->device, CL_DEVICE_VENDOR_ID, sizeof vendor, &vendor, NULL))
+    if (clGetDeviceInfo(cl->device, CL_DEVICE_VENDOR_ID, sizeof vendor, &vendor, NULL))
         return 0;
     if (vendor == VENDOR_NVIDIA && strstr(extensions, "cl_nv_device_attribute_query") &&
         clGetDeviceInfo(cl->device, COMPUTE_CAPABILITY_MAJOR_NV, sizeof major, &major, NULL) == CL_SUCCESS &&
@@ -74,7 +75,8 @@ int fdit_units_candidates(const struct opencl *cl, struct gemm_config out[UNITS_
     const char *tests = getenv("FINEDIFFUSION_TEST_UNITS");
     char *extensions = NULL, name[48];
     int n = 0;
-    if (fdit_opencl_device_text(NULL, cl->device, CL_DEVICE_EXTENSIONS, &extensions) == FDIT_OK)
+    if (!cl->is_cpu &&
+        fdit_opencl_device_text(NULL, cl->device, CL_DEVICE_EXTENSIONS, &extensions) == FDIT_OK)
         n = by_vendor(cl, extensions, out);
     fdit_free(extensions);
     for (int used; tests && sscanf(tests, "%47[^,]%n", name, &used) == 1;
@@ -85,10 +87,12 @@ int fdit_units_candidates(const struct opencl *cl, struct gemm_config out[UNITS_
 
 /* -------------------------------------------------------------------------------------- trials */
 
-/* "mma", "emulated-mma" */
+/* "mma", "emulated-mma", in tests "emulated-mma parts=2" */
 static void name_of(const struct gemm_config *c, char out[48])
 {
-    snprintf(out, 48, "%s%s", c->emulated ? "emulated-" : "", c->unit->name);
+    int n = snprintf(out, 48, "%s%.20s", c->emulated ? "emulated-" : "", c->unit->name);
+    if (c->parts)
+        snprintf(out + n, 48 - (size_t)n, " parts=%d", c->parts);
 }
 
 /* Of the kernel's text, this program's version, platform, device and driver. */
@@ -144,7 +148,7 @@ static enum fdit_status judge(fdit_context *ctx, fdit_device *dev, const struct 
                               enum fdit_dtype operands, bool attention, double *speed, char **subject)
 {
     enum fdit_status status = FDIT_OK;
-    struct unit_choice *u = &opencl_of(dev)->units[place_of(operands)];
+    struct unit_choice *u = &opencl_of(dev)->units[opencl_unit_place(operands)];
     struct verdict v = { 0 };
     char *said = NULL, name[48];
     double with = 0, without = 0;
@@ -172,7 +176,7 @@ static enum fdit_status consider(fdit_context *ctx, fdit_device *dev, const stru
                                  enum fdit_dtype operands, char **chosen)
 {
     enum fdit_status status = FDIT_OK;
-    struct unit_choice *u = &opencl_of(dev)->units[place_of(operands)];
+    struct unit_choice *u = &opencl_of(dev)->units[opencl_unit_place(operands)];
     char *subject = NULL, *second = NULL;
     double speed = 0, attention = 0;
     TRY(judge(ctx, dev, c, operands, false, &speed, &subject));
@@ -181,7 +185,8 @@ static enum fdit_status consider(fdit_context *ctx, fdit_device *dev, const stru
         u->gflops = speed;
         *chosen = subject;
         subject = NULL;
-        TRY(judge(ctx, dev, c, operands, true, &attention, &second));
+        if (has_attention(operands))
+            TRY(judge(ctx, dev, c, operands, true, &attention, &second));
         u->attention = attention > 0;
         u->attention_gflops = attention;
     }
@@ -197,7 +202,7 @@ enum fdit_status fdit_units_find(fdit_context *ctx, fdit_device *dev, enum fdit_
     struct opencl *cl = opencl_of(dev);
     struct gemm_config list[UNITS_MOST];
     char *chosen = NULL;
-    int at = place_of(operands), n = 0;
+    int at = opencl_unit_place(operands), n = 0;
     if (at < 0 || cl->units[at].asked)
         return FDIT_OK;
     cl->units[at].asked = true;
@@ -217,30 +222,39 @@ out:
 
 /* -------------------------------------------------------------------------------------- in words */
 
+static const char *in_parts(enum fdit_dtype precision)
+{
+    static const char *const words[] = { "", "", ", in 3 products of parts of bf16",
+                                         ", in 6 products of parts of bf16" };
+    return words[fdit_matrix_parts(precision)];
+}
+
 enum fdit_status fdit_opencl_engine(fdit_context *ctx, fdit_device *dev, enum fdit_dtype precision,
                                     char **out, char **refused)
 {
     enum fdit_status status = FDIT_OK;
     const struct opencl *cl = opencl_of(dev);
     const struct gemm_config *forced = &cl->gemm_forced;
-    const int at = place_of(precision);
+    const int at = opencl_unit_place(precision);
     const struct unit_choice *u = at < 0 ? NULL : &cl->units[at];
     char name[48];
     if (forced->engine == GEMM_MATRIX) {
         name_of(forced, name);
         return fdit_strf(ctx, out, "matrix unit %s%s, as FINEDIFFUSION_OPENCL_GEMM says", name,
-                         precision == FDIT_F32 ? ", in parts of bf16" : "");
+                         in_parts(precision));
     }
     TRY(fdit_units_find(ctx, dev, precision));
     if (u && u->refused)
         TRY(fdit_strdup(ctx, u->refused, refused));
     if (!u || u->config.engine != GEMM_MATRIX)
-        return fdit_strdup(ctx, u ? "multiply-adds of rounded numbers" : "multiply-adds", out);
+        return fdit_strdup(
+            ctx, has_attention(precision) ? "multiply-adds of rounded numbers" : "multiply-adds", out);
     name_of(&u->config, name);
     char attention[64] = "attention by multiply-adds";
     if (u->attention)
         snprintf(attention, sizeof attention, "attention %.3g", u->attention_gflops);
-    TRY(fdit_strf(ctx, out, "matrix unit %s, %.3g GFLOP/s in its trial, %s", name, u->gflops, attention));
+    TRY(fdit_strf(ctx, out, "matrix unit %s%s, %.3g GFLOP/s in its trial, %s", name, in_parts(precision),
+                  u->gflops, attention));
 out:
     return status;
 }
@@ -275,8 +289,9 @@ enum fdit_status fdit_units_report(fdit_context *ctx, fdit_device *dev, char **o
     int n = fdit_units_candidates(opencl_of(dev), list);
     TRY(fdit_strdup(ctx, n ? "" : "matrix units: none that this device may have\n", &text));
     for (int i = 0; i < n; i++)
-        for (size_t k = 0; k < 2 * sizeof types / sizeof *types; k++)
-            TRY(report_unit(ctx, dev, &list[i], types[k / 2], k % 2, &text));
+        for (int k = 0; k < 2 * UNIT_TYPES; k++)
+            if (k % 2 == 0 || has_attention(types[k / 2]))
+                TRY(report_unit(ctx, dev, &list[i], types[k / 2], k % 2, &text));
     *out = text;
     text = NULL;
 out:

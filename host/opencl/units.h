@@ -4,7 +4,8 @@
  * kernel, is another one.
  *
  * FINEDIFFUSION_TEST_UNITS="emulated-mma,emulated-mfma"  tests: the device counts as one that may have these,
- * and an emulation that passes is used however slow it is. */
+ * and an emulation that passes is used however slow it is; "emulated-mma parts=2" is one of another number
+ * of parts. */
 #ifndef FDIT_HOST_OPENCL_UNITS_H
 #define FDIT_HOST_OPENCL_UNITS_H
 
@@ -15,7 +16,7 @@ enum { UNITS_MOST = 8, UNIT_NOTE = 2048 };
 /* By vendor, version and extension; returns how many. */
 int fdit_units_candidates(const struct opencl *cl, struct gemm_config out[UNITS_MOST]);
 /* Finds what multiplies operands of this type, once for an open device: cl->units, for fdit_gemm_choose.
- * Nothing for FDIT_F32, where a product is forced, and where no program can make the trial
+ * Nothing where a product is forced, and where no program can make the trial
  * (fdit_context.helper). */
 enum fdit_status fdit_units_find(fdit_context *ctx, fdit_device *dev, enum fdit_dtype operands);
 /* The entry `engine` of the table. */

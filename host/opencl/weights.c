@@ -24,11 +24,13 @@ enum fdit_dtype fdit_opencl_weight_storage(const fdit_device *dev, const struct 
     return halves && !desc->conv && desc->storage == FDIT_F32 ? dev->precision : desc->storage;
 }
 
-/* 16 bits by arithmetic, where there is no unit: the operands of products are rounded as they are loaded. */
+/* 16 bits by arithmetic, where there is no unit: the operands of products are rounded as they are loaded.
+ * bf16x3 is then f32, which is better. */
 bool fdit_opencl_supports_precision(const fdit_device *dev, enum fdit_dtype precision)
 {
     (void)dev;
-    return precision == FDIT_F32 || precision == FDIT_BF16 || precision == FDIT_F16;
+    return precision == FDIT_F32 || precision == FDIT_BF16X3 || precision == FDIT_BF16 ||
+           precision == FDIT_F16;
 }
 
 static size_t elements(const struct opencl *cl, const struct fdit_weight_desc *desc)

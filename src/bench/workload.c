@@ -38,6 +38,7 @@ double fdit_bench_allowed(enum fdit_dtype storage)
     case FDIT_F16: return 5e-3;
     case FDIT_I8: return 6e-2;
     case FDIT_F32:
+    case FDIT_BF16X3:
     case FDIT_I32: break;
     }
     return 2e-4;

@@ -21,8 +21,8 @@ static const struct fdit_option options[] = {
     { 0 }
 };
 
-enum { TRIED = 4 };
-static const enum fdit_dtype types[TRIED] = { FDIT_F32, FDIT_BF16, FDIT_F16, FDIT_I8 };
+enum { TRIED = 5 };
+static const enum fdit_dtype types[TRIED] = { FDIT_F32, FDIT_BF16, FDIT_F16, FDIT_I8, FDIT_BF16X3 };
 
 /* What trying a device gave. */
 struct trial {

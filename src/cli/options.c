@@ -10,7 +10,8 @@
 #include <stddef.h>
 #include <string.h>
 
-static const int types[] = { FDIT_F32, FDIT_BF16, FDIT_F16, FDIT_I8, FDIT_CLI_AUTO };
+static const int types[] = { FDIT_F32, FDIT_BF16, FDIT_F16, FDIT_I8 };
+static const int precisions[] = { FDIT_F32, FDIT_BF16X3, FDIT_BF16, FDIT_F16, FDIT_I8, FDIT_CLI_AUTO };
 
 #define ROW(kind, name, arg, field) FDIT_OPTION_ROW(kind, name, arg, struct fdit_cli, field)
 
@@ -21,10 +22,11 @@ static const struct fdit_option device_options[] = {
       .help = FDIT_DEVICES_SPEC },
     { ROW(INT, "threads", "N", threads), FDIT_RANGE(1, FDIT_POOL_MOST_MEMBERS), .note = ": all",
       .help = "threads of the cpu device" },
-    { ROW(CHOICE, "precision", "f32|bf16|f16|int8|auto", precision), .values = types,
+    { ROW(CHOICE, "precision", "f32|bf16x3|bf16|f16|int8|auto", precision), .values = precisions,
       .note = " f32; auto for demo",
-      .help = "arithmetic of matrix products; refused if the device lacks it; auto: bf16 if the device is "
-              "faster in it, else f32" },
+      .help = "arithmetic of matrix products; refused if the device lacks it; bf16x3: three products of "
+              "parts of bf16 on a GPU's matrix unit, near to f32; auto: bf16 if the device is faster in it, "
+              "else f32" },
     { 0 }
 };
 static const struct fdit_option weights_options[] = {

@@ -15,6 +15,7 @@ size_t fdit_dtype_bytes(enum fdit_dtype type)
 {
     switch (type) {
     case FDIT_F32:
+    case FDIT_BF16X3: /* nothing is kept so: f32 is taken apart */
     case FDIT_I32: return 4;
     case FDIT_BF16:
     case FDIT_F16: return 2;
@@ -31,6 +32,7 @@ const char *fdit_dtype_name(enum fdit_dtype type)
     case FDIT_BF16: return "bf16";
     case FDIT_F16: return "f16";
     case FDIT_I8: return "int8";
+    case FDIT_BF16X3: return "bf16x3";
     }
     return "an unknown type";
 }

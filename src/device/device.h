@@ -25,9 +25,11 @@
 
 #include "core/status.h"
 
-enum fdit_dtype { FDIT_F32, FDIT_I32, FDIT_BF16, FDIT_F16, FDIT_I8 };
+/* FDIT_BF16X3 is a precision of products alone: each operand in two parts of bf16, of whose four products
+ * the three largest are added; about 16 digits of an operand. */
+enum fdit_dtype { FDIT_F32, FDIT_I32, FDIT_BF16, FDIT_F16, FDIT_I8, FDIT_BF16X3 };
 size_t fdit_dtype_bytes(enum fdit_dtype type);
-const char *fdit_dtype_name(enum fdit_dtype type); /* "f32", "i32", "bf16", "f16", "int8" */
+const char *fdit_dtype_name(enum fdit_dtype type); /* "f32", "i32", "bf16", "f16", "int8", "bf16x3" */
 
 /* ReLU: 0 where x < 0, else x; its slope at 0 is 0. GELU_ERF: x (1 + erf(x / sqrt 2)) / 2, which GELU_TANH
  * comes within 5e-4 of. */

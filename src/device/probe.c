@@ -118,7 +118,7 @@ static void allow_attention(struct fdit_probe *p, enum fdit_dtype precision)
 {
     const double allowed = p->op == FDIT_OP_ATTENTION ? 1e-4 : 1e-3;
     if ((p->op == FDIT_OP_ATTENTION || p->op == FDIT_OP_ATTENTION_BACKWARD) && precision != FDIT_F32 &&
-        p->allowed < allowed)
+        precision != FDIT_BF16X3 && p->allowed < allowed)
         p->allowed = allowed;
 }
 
@@ -128,7 +128,8 @@ void fdit_probe_round(struct fdit_probe *p, const fdit_device *dev)
     allow_attention(p, precision);
     bool product = p->op == FDIT_OP_LINEAR || p->op == FDIT_OP_LINEAR_DX || p->op == FDIT_OP_LINEAR_DW ||
                    p->op == FDIT_OP_CONV;
-    if (p->status != FDIT_OK || !product || (precision != FDIT_BF16 && precision != FDIT_F16))
+    if (p->status != FDIT_OK || !product ||
+        (precision != FDIT_BF16 && precision != FDIT_F16 && precision != FDIT_BF16X3))
         return;
     for (int i = 0; i < p->n_slots; i++)
         if (p->slots[i].role != FDIT_PROBE_OUT && p->slots[i].type == FDIT_F32)

@@ -133,6 +133,7 @@ static bool has_rule(const void *args) /* absent, as in the files of older progr
 }
 
 static const int types[] = { FDIT_F32, FDIT_BF16, FDIT_F16, FDIT_I8 };
+static const int precisions[] = { FDIT_F32, FDIT_BF16X3, FDIT_BF16, FDIT_F16, FDIT_I8 };
 
 #define ROW(kind, name, arg, field) FDIT_OPTION_ROW(kind, name, arg, struct fdit_sample_options, field)
 #define PICTURE .keep = FDIT_KEEP_RESULT /* decides a picture of given class and seed */
@@ -171,8 +172,8 @@ const struct fdit_option fdit_sample_option_table[] = {
               "one, other by rounding" },
     { ROW(FLAG, "force", NULL, force), .help = "accept a delta that was made from another base" },
     { ROW(CHOICE, "weights", "f32|bf16|f16|int8", storage), PICTURE, .values = types, .usual = "f32" },
-    { ROW(CHOICE, "precision", "f32|bf16|f16|int8", precision), PICTURE, .values = types, .usual = "f32",
-      .kept = has_precision },
+    { ROW(CHOICE, "precision", "f32|bf16x3|bf16|f16|int8", precision), PICTURE, .values = precisions,
+      .usual = "f32", .kept = has_precision },
 
     FDIT_HEADING("Pictures"),
     { ROW(TEXT, "classes", "LIST|@FILE|all|RANK=GROUP", classes), .offers = "all|CLASS|RANK=GROUP",

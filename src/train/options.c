@@ -253,6 +253,7 @@ static bool has_vae(const void *args)
 }
 
 static const int types[] = { FDIT_F32, FDIT_BF16, FDIT_F16, FDIT_I8 };
+static const int precisions[] = { FDIT_F32, FDIT_BF16X3, FDIT_BF16, FDIT_F16, FDIT_I8 };
 
 #define ROW(kind, name, arg, field) FDIT_OPTION_ROW(kind, name, arg, struct fdit_train_options, field)
 /* Whether an option decides the result, and so may not change when a run goes on. */
@@ -293,7 +294,8 @@ const struct fdit_option fdit_train_option_table[] = {
     { ROW(CHOICE, "activations", "f32|bf16", activations), RESULT, .values = types, .usual = "f32",
       .help = "type of the activations kept for the backward pass; bf16 halves their memory" },
     { ROW(CHOICE, "weights", "f32|bf16|f16|int8", storage), RESULT, .values = types, .usual = "f32" },
-    { ROW(CHOICE, "precision", "f32|bf16|f16|int8", precision), RESULT, .values = types, .usual = "f32" },
+    { ROW(CHOICE, "precision", "f32|bf16x3|bf16|f16|int8", precision), RESULT, .values = precisions,
+      .usual = "f32" },
 
     FDIT_HEADING("Data"),
     { ROW(TEXT, "data", "DATA", data), FILES,
