@@ -46,6 +46,7 @@ struct process {
     int64_t asked_at; /* is asked to stop in this step; 0: not */
     double loss[2 * STEPS + 1];
     struct fdit_exchange_traffic traffic;
+    int broadcasts; /* calls */
 };
 
 static bool meet(struct process *p)
@@ -121,6 +122,7 @@ static enum fdit_status collect(fdit_context *own, struct fdit_ranks *r, const v
 
 static enum fdit_status broadcast(fdit_context *own, struct fdit_ranks *r, void *bytes, size_t n)
 {
+    ((struct process *)r)->broadcasts++;
     return together(own, r, bytes, bytes, n, take_first);
 }
 
@@ -314,6 +316,26 @@ START_TEST(alone)
 }
 END_TEST
 
+/* The class table travels whole at the beginning, in as many messages whatever a batch is: with 2 rows at a
+ * time one of 100,000 classes would need 50,000, each of which all wait for. */
+START_TEST(few_messages)
+{
+    int broadcasts[2];
+    for (int k = 0; k < 2; k++) {
+        prepare(2, "cpu", k ? "large" : "small");
+        for (int q = 0; q < 2; q++) {
+            processes[q].options.batch = k ? 8 : 1;
+            processes[q].options.accumulate = 1;
+        }
+        run_all(2);
+        all_fine(2);
+        broadcasts[k] = processes[0].broadcasts;
+        forget(2);
+    }
+    ck_assert_int_eq(broadcasts[0], broadcasts[1]);
+}
+END_TEST
+
 /* Stopped on three after step 2, on with two, and with one. */
 START_TEST(other_number)
 {
@@ -453,6 +475,7 @@ int main(void)
     tcase_add_test(tcase, same_bits);
     tcase_add_test(tcase, alone);
     tcase_add_test(tcase, other_number);
+    tcase_add_test(tcase, few_messages);
     tcase_add_test(tcase, stop_of_any);
     tcase_add_test(tcase, one_differs);
     tcase_add_test(tcase, traffic);

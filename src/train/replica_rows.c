@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+enum { BLOCK = 1 << 18 /* numbers of the table that travel at once when all of it does: 1 MiB */ };
+
 struct fdit_replica_rows {
     struct fdit_exchange *x;
     int group;                /* of the class table */
@@ -15,7 +17,8 @@ struct fdit_replica_rows {
     int32_t *slot;            /* [n_rows] place among the step's rows, -1: none */
     int32_t *step;            /* [most_step] the step's rows, in the order in which they came */
     size_t n_step;
-    float *values; /* [most][d] of rows on their way */
+    size_t room;   /* rows of `values`: most, or what the whole table travels in at the beginning */
+    float *values; /* [room][d] of rows on their way */
     float *sent;   /* [count][batch][d] gradients */
     /* of the process with the optimiser */
     float *received; /* [members][batch][d] */
@@ -33,7 +36,7 @@ size_t fdit_replica_rows_bytes(const struct fdit_replica_rows *s)
         return 0;
     const size_t count = (size_t)s->x->count, members = (size_t)s->x->members, row = s->d * sizeof(float);
     const size_t numbers = (count + members) * s->batch + s->n_rows + s->most_step;
-    return numbers * sizeof(int32_t) + (s->most + count * s->batch) * row +
+    return numbers * sizeof(int32_t) + (s->room + count * s->batch) * row +
            (updates(s) ? (members * s->batch + s->most_step) * row : 0);
 }
 
@@ -55,6 +58,8 @@ enum fdit_status fdit_replica_rows_new(fdit_context *ctx, const struct fdit_mode
     s->batch = (size_t)model->options.batch;
     s->most = fdit_least((size_t)x->members * s->batch, s->n_rows);
     s->most_step = fdit_least((size_t)micros * (size_t)x->members * s->batch, s->n_rows);
+    s->room = fdit_least(BLOCK / s->d, s->n_rows);
+    s->room = s->room > s->most ? s->room : s->most;
     *out = s;
 out:
     return status;
@@ -68,7 +73,7 @@ enum fdit_status fdit_replica_rows_allocate(fdit_context *ctx, struct fdit_repli
     TRY(fdit_alloc(ctx, all, sizeof *s->all, &s->all));
     TRY(fdit_alloc(ctx, s->n_rows, sizeof *s->slot, &s->slot));
     TRY(fdit_alloc(ctx, s->most_step, sizeof *s->step, &s->step));
-    TRY(fdit_alloc(ctx, s->most * s->d, sizeof *s->values, &s->values));
+    TRY(fdit_alloc(ctx, s->room * s->d, sizeof *s->values, &s->values));
     TRY(fdit_alloc(ctx, own * s->d, sizeof *s->sent, &s->sent));
     if (updates(s)) {
         TRY(fdit_alloc(ctx, all * s->d, sizeof *s->received, &s->received));
@@ -110,8 +115,8 @@ enum fdit_status fdit_replica_rows_share(fdit_context *ctx, struct fdit_replica_
                                          struct fdit_model *const *models)
 {
     enum fdit_status status = FDIT_OK;
-    for (size_t row = 0; row < s->n_rows; row += s->most) {
-        size_t n = fdit_least(s->most, s->n_rows - row) * s->d;
+    for (size_t row = 0; row < s->n_rows; row += s->room) {
+        size_t n = fdit_least(s->room, s->n_rows - row) * s->d;
         if (updates(s))
             TRY(fdit_read(ctx, models[0]->dev, row_of(s, values_of(s, models[0]), row), s->values, n));
         TRY(s->x->share(ctx, s->x, s->values, n));
