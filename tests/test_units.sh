@@ -146,6 +146,14 @@ job 0 bf16
 by 'matrix unit emulated-mma, '
 unset FDIT_CL_DRIVER FDIT_LATE
 
+# In f32 tune measures beside the unit, and what it finds faster than that, as any tile is here, takes its place.
+good tune 'sample DiT-S/8 b2' --device opencl --candidates 1 --clblast 0
+says stdout 'forward 64x384x384 .* GFLOP/s .* registers '
+one="linear 128x384x384"
+job 0 f32 --verbose
+says err 'forward 128x384x384 by registers .*(tuned)'
+one="linear 37x48x52"
+
 # What a report says, of units that work and of one that does not.
 FINEDIFFUSION_TEST_UNITS=emulated-mma,mma
 good selftest --device opencl:0:0 --precision bf16 --tiny --report report.txt

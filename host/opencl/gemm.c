@@ -228,8 +228,8 @@ struct gemm_config fdit_gemm_choose(const struct opencl *cl, const struct gemm_s
     const struct gemm_config *tuned = tuned_for(cl, s), *unit = unit_for(cl, s);
     bool forced = cl->gemm_forced.engine != GEMM_DEFAULT;
     struct gemm_config c = forced  ? cl->gemm_forced
+                           : tuned ? *tuned /* in f32: tune measured it beside the unit */
                            : unit  ? *unit
-                           : tuned ? *tuned
                                    : fdit_gemm_default(cl, s);
     if (c.engine == GEMM_MATRIX && !s->vectors) { /* rows of tokens */
         if (!c.parts)

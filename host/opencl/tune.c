@@ -396,7 +396,8 @@ static void keep(struct tune *t)
     for (int i = 0; i < t->n; i++) {
         const struct gemm_shape *s = &t->subjects[i].shape;
         int at = fdit_gemm_tuned_index(cl, s);
-        if (at == TUNED)
+        if (at == TUNED ||
+            t->subjects[i].best.engine == GEMM_MATRIX) /* a unit's verdict, not tune, keeps it */
             continue;
         cl->tuned[at] = (struct gemm_tuned){ .kind = s->kind,
                                              .plain = s->plain,
