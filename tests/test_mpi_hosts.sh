@@ -161,7 +161,7 @@ on_three_hosts() {
     mkdir full/ended && ln -s full/ended ended
     launch "1 2 3" 3 "$mpi" $run --steps 1000000 --checkpoint-every 2 --keep 0 --rank-timeout 6 --out ended
     ends "a full disk" 90
-    says message 'finediffusion: train: .*No space left on device.*make room, then train --resume ended goes on from'
+    says message 'finediffusion: train: rank 0 (host1): .*No space left on device.*make room, then train --resume ended goes on from'
     equal "$library, a full disk: lines that say so" "$(grep -c 'No space left' message)" 1
     umount full
     rm -f ended

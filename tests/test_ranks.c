@@ -395,6 +395,13 @@ START_TEST(one_differs)
     prepare(3, "cpu", "absent0");
     strcat(processes[0].data, "-not");
     run_all(3);
+    all_say(3, FDIT_ERROR_IO, "rank 0 (here): ");
+
+    prepare(3, "cpu", "absent of all");
+    for (int q = 0; q < 3; q++)
+        strcat(processes[q].data, "-not");
+    run_all(3);
+    ck_assert_ptr_null(strstr(fdit_context_message(processes[0].ctx), "rank "));
     all_say(3, FDIT_ERROR_IO, "data-not");
 
     prepare(3, "cpu", "rate");

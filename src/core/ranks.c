@@ -41,6 +41,20 @@ struct word {
     char host[64], message[MESSAGE];
 };
 
+/* Not a number that is not finite: rank 0 finds it in the sum of all. */
+static bool is_of_host(int32_t status)
+{
+    return status == FDIT_ERROR_MEMORY || status == FDIT_ERROR_IO || status == FDIT_ERROR_DEVICE;
+}
+
+static bool one_is_well(const struct word *words, int n)
+{
+    for (int q = 0; q < n; q++)
+        if (words[q].status == FDIT_OK)
+            return true;
+    return false;
+}
+
 enum fdit_status fdit_ranks_settle(fdit_context *ctx, struct fdit_ranks *r, enum fdit_status own)
 {
     enum fdit_status status = FDIT_OK;
@@ -56,7 +70,8 @@ enum fdit_status fdit_ranks_settle(fdit_context *ctx, struct fdit_ranks *r, enum
         q++;
     if (!r->rank && q < r->size)
         first = words[q];
-    if (!r->rank && q > 0 && q < r->size)
+    /* what rank 0 alone met is of its host, too; what all met alike, and options, are not */
+    if (!r->rank && q < r->size && (q > 0 || (is_of_host(first.status) && one_is_well(words, r->size))))
         snprintf(first.message, MESSAGE, "rank %d (%s): %.800s", q, words[q].host, words[q].message);
     TRY(r->broadcast(ctx, r, &first, sizeof first));
     r->together = first.status != FDIT_OK;

@@ -30,7 +30,8 @@ struct fdit_ranks {
 struct fdit_ranks fdit_ranks_alone(void);
 
 /* All processes say how they fared. FDIT_OK when all of them did; else each fails as the first that failed
- * did, with its message, which begins with its name where that is not rank 0, and r->together is set. */
+ * did, with its message, which begins with its name, and r->together is set. What rank 0 says of options, or
+ * what all met alike, has no name before it. */
 enum fdit_status fdit_ranks_settle(fdit_context *ctx, struct fdit_ranks *r, enum fdit_status own);
 
 #endif
