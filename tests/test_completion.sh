@@ -16,8 +16,8 @@ letters=$source/data/letters/taxonomy.tsv
 answer 'words demo devices' de
 answer 'words taxonomy' help ta
 answer 'words --guidance --guidance-channels --guidance-interval --guidance-rule' sample --guidance
-answer 'words f32 bf16 f16 int8 auto' train --precision ''
-answer 'words --precision=bf16' train --precision=b
+answer 'words f32 bf16x3 bf16 f16 int8 auto' train --precision ''
+answer 'words --precision=f16' train --precision=f1
 answer 'words horizontal' train --flip h
 answer 'files' train --data ''
 answer 'folders' sample --out ''
@@ -72,7 +72,7 @@ printf '%s\n' "${COMPREPLY[@]}"
 END
     tab() { bash tab.bash "$source" "$@"; }
     in_shell 'bash: commands' 'demo devices' "$(tab 1 finediffusion de)"
-    in_shell 'bash: a value' 'bf16' "$(tab 3 finediffusion train --precision b)"
+    in_shell 'bash: a value' 'f16' "$(tab 3 finediffusion train --precision f1)"
     in_shell 'bash: a class with a blank' 'A/serif A/serif\ bold A/serif\ italic' \
         "$(tab 5 finediffusion sample --taxonomy "$letters" --classes A/se)"
     in_shell 'bash: the rest behind a colon' 'letter' "$(tab 5 finediffusion sample --taxonomy "$letters" --guide superclass:l)"
@@ -86,7 +86,7 @@ fi
 if command -v fish >/dev/null; then
     tab() { HOME=$work fish -c "source $source/completion/finediffusion.fish; complete -C '$1'"; }
     in_shell 'fish: commands' 'demo devices' "$(tab 'finediffusion de')"
-    in_shell 'fish: a value' 'bf16' "$(tab 'finediffusion train --precision b')"
+    in_shell 'fish: a value' 'f16' "$(tab 'finediffusion train --precision f1')"
     in_shell 'fish: guides' 'superclass:letter superclass:style' \
         "$(tab "finediffusion sample --taxonomy $letters --guide superclass:")"
     in_shell 'fish: a file' 'whole.safetensors' "$(tab 'finediffusion sample --delta whole')"

@@ -65,5 +65,13 @@ bad 1 'give --features dinov2:FILE' eval some --features clip:weights
 bad 1 'expected tensors' eval some --features clip:"$source/data/base.safetensors"
 mkdir -p grey/a
 gzip -dc "$source/data/letters-test.tar.gz" | (cd grey && tar xf - A/mono) || exit 99
-bad 2 'the pictures are grey, but dinov2 was made for coloured ones' eval grey/A --features dinov2:weights --metrics none
+# grey pictures are taken as three equal channels, but not beside coloured ones; drawn ones likewise
+good eval grey/A --no-classes --features dinov2:weights --metrics none --features-out grey.npz
+says stdout "^grey/A: $(find grey/A -name '*.png' | wc -l) pictures, "
+bad 2 'the pictures of grey/A are grey and those of one in colour' eval grey/A --real one --no-classes --features dinov2:weights
+bad 2 'are grey and those of one in colour' eval --base "$source/data/base.safetensors" --classes '#1' --steps 2 \
+    --sampler ddim --real one --no-classes --features dinov2:weights
+good eval --base "$source/data/base.safetensors" --classes '#1' --per-class 2 --steps 2 --sampler ddim --real grey/A \
+    --no-classes --features dinov2:weights --metrics kid --draws 0 --json --quiet
+says stdout '"kid:dinov2"'
 finish

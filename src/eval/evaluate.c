@@ -286,11 +286,15 @@ out:
 
 static enum fdit_status open_generated(fdit_context *ctx, struct fdit_eval_job *j, struct fdit_eval_result *r)
 {
+    enum fdit_status status = FDIT_OK;
     const struct fdit_taxonomy *classes = j->classes ? j->classes : r->real.taxonomy;
     const struct fdit_drawing *d = j->o->drawing;
     if (j->n_parts)
         return load_parts(ctx, j, &r->generated);
-    return open_pictures(ctx, j, d ? d->name : j->o->generated, GENERATED, classes, &r->generated);
+    TRY(open_pictures(ctx, j, d ? d->name : j->o->generated, GENERATED, classes, &r->generated));
+    TRY(fdit_feature_sets_check_colours(ctx, &r->generated, &r->real));
+out:
+    return status;
 }
 
 static enum fdit_status load_networks(fdit_context *ctx, struct fdit_eval_job *j)

@@ -108,6 +108,19 @@ enum fdit_status fdit_feature_sets_check_weights(fdit_context *ctx, const struct
                      a->path, b->path, b->features ? b->features : "a network", a->weights, b->weights);
 }
 
+enum fdit_status fdit_feature_sets_check_colours(fdit_context *ctx, const struct fdit_feature_set *a,
+                                                 const struct fdit_feature_set *b)
+{
+    static const char *const are[] = { [1] = "grey", [3] = "in colour" };
+    if (!a->colours || !b->colours || a->colours == b->colours)
+        return FDIT_OK;
+    return fdit_fail(
+        ctx, FDIT_ERROR_ARGUMENT,
+        "the pictures of %s are %s and those of %s %s: it is colour that would be measured; give both "
+        "of one kind",
+        a->path, are[a->colours], b->path, are[b->colours]);
+}
+
 enum fdit_status fdit_feature_set_relabel(fdit_context *ctx, struct fdit_feature_set *s,
                                           const struct fdit_taxonomy *taxonomy)
 {
@@ -137,6 +150,13 @@ out:
 
 /* ------------------------------------------------------------------ a cache of pixels */
 
+/* A published network takes grey pictures, too, as three equal channels, which is what its own programs make of
+ * them; a classifier takes what it was trained on. */
+static bool takes(const struct fdit_extractor *e, int channels)
+{
+    return e->channels == channels || (channels == 1 && e->input->resize != FDIT_INPUT_FIT);
+}
+
 static enum fdit_status open_cache(fdit_context *ctx, const struct fdit_extractor *e,
                                    struct fdit_feature_set *s)
 {
@@ -148,7 +168,8 @@ static enum fdit_status open_cache(fdit_context *ctx, const struct fdit_extracto
              "%s holds latents, which a feature network does not see; give the pictures they were made of",
              s->path);
     bool fits = e->input->resize != FDIT_INPUT_FIT || i->size == e->size;
-    if (!fits || i->channels != e->channels)
+    s->colours = i->channels;
+    if (!fits || !takes(e, i->channels))
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "%s holds pictures of %d x %d x %d and %s takes %d x %d x %d; give the pictures it was made of",
              s->path, i->channels, i->size, i->size, e->name, e->channels, e->size, e->size);
@@ -180,7 +201,7 @@ enum fdit_status fdit_feature_set_advise(fdit_context *ctx, enum fdit_status fou
 
 /* Looks at some pictures: a set that is all grey, or has no grey one, must be what the network takes. */
 static enum fdit_status check_colours(fdit_context *ctx, const struct fdit_extractor *e,
-                                      const struct fdit_feature_set *s, bool skip_bad)
+                                      struct fdit_feature_set *s, bool skip_bad)
 {
     enum fdit_status status = FDIT_OK;
     enum { LOOKED_AT = 16 };
@@ -196,7 +217,8 @@ static enum fdit_status check_colours(fdit_context *ctx, const struct fdit_extra
         grey += colours_of(&p) == 1;
         colour += colours_of(&p) == 3;
     }
-    if (e->channels == 1 ? colour && !grey : grey && !colour)
+    s->colours = grey && !colour ? 1 : colour && !grey ? 3 : 0;
+    if (s->colours && !takes(e, s->colours))
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "%s: the pictures are %s, but %s was made for %s ones; give --features judge:FILE with a "
              "classifier of such pictures",
@@ -242,7 +264,7 @@ out:
 static enum fdit_status check_drawn(fdit_context *ctx, const struct fdit_extractor *e,
                                     const struct fdit_drawing *d)
 {
-    if (e && e->channels != d->channels)
+    if (e && !takes(e, d->channels))
         return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
                          "%s draws %s pictures, but %s was made for %s ones; give --features judge:FILE with "
                          "a classifier of such pictures",
@@ -258,6 +280,7 @@ static enum fdit_status open_drawing(fdit_context *ctx, const struct fdit_extrac
     TRY(check_drawn(ctx, e, o->drawing));
     TRY(check_drawn(ctx, o->classifier, o->drawing));
     s->drawing = o->drawing;
+    s->colours = o->drawing->channels;
     s->points.n = o->drawing->n;
     s->taxonomy = o->drawing->taxonomy;
 out:

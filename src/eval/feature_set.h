@@ -39,7 +39,8 @@ struct fdit_feature_set {
     uint32_t *index;                    /* [n] which pictures of those three; NULL: all */
     int part, parts;                    /* of a file; parts 0: it does not say */
     size_t skipped;                     /* pictures that were left out, with fdit_gather_options.skip_bad */
-    size_t reading;                     /* bytes that decoding takes; see fdit_feature_set_plan */
+    int colours;    /* 1: all are grey, 3: none is, as far as looked at; 0: mixed or not known */
+    size_t reading; /* bytes that decoding takes; see fdit_feature_set_plan */
 };
 void fdit_feature_set_fini(struct fdit_feature_set *s);
 
@@ -54,6 +55,9 @@ enum fdit_status fdit_feature_set_write(fdit_context *ctx, const struct fdit_fea
 enum fdit_status fdit_moments_write(fdit_context *ctx, const struct fdit_feature_set *s, const char *path);
 /* FDIT_ERROR_ARGUMENT when both are known to come from a network, but with other weights. */
 enum fdit_status fdit_feature_sets_check_weights(fdit_context *ctx, const struct fdit_feature_set *a,
+                                                 const struct fdit_feature_set *b);
+/* FDIT_ERROR_ARGUMENT when one is known to be grey and the other to be in colour. */
+enum fdit_status fdit_feature_sets_check_colours(fdit_context *ctx, const struct fdit_feature_set *a,
                                                  const struct fdit_feature_set *b);
 /* Sets of parts of one whole, in any order, into it: features and logits one behind the other, so that what
  * is computed from them has the bits of the whole; of statistics the pooled mean and covariance, right to

@@ -105,17 +105,31 @@ out:
     return status;
 }
 
+/* Three channels of the one, as the published programs have it (Pillow's convert("RGB")). */
+static enum fdit_status colour(fdit_context *ctx, const struct fdit_picture *grey, struct fdit_picture *out)
+{
+    enum fdit_status status = FDIT_OK;
+    size_t pixels = (size_t)grey->width * (size_t)grey->height;
+    TRY(fdit_picture_new(ctx, grey->width, grey->height, 3, out));
+    for (size_t i = 0; i < 3 * pixels; i++)
+        out->pixels[i] = grey->pixels[i / 3];
+out:
+    return status;
+}
+
 enum fdit_status fdit_input_fill(fdit_context *ctx, const struct fdit_net_input *input,
                                  const struct fdit_picture *picture, int size, float *out)
 {
     enum fdit_status status = FDIT_OK;
+    struct fdit_picture coloured = { 0 };
     static const enum fdit_float_filter filters[] = { [FDIT_INPUT_TORCH] = FDIT_FLOAT_TORCH,
                                                       [FDIT_INPUT_TF1] = FDIT_FLOAT_TF1,
                                                       [FDIT_INPUT_CLEAN] = FDIT_FLOAT_PILLOW };
     size_t plane = (size_t)size * (size_t)size;
-    if (picture->channels != 3)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "a picture of %d channels; feature networks take colours",
-             picture->channels);
+    if (picture->channels == 1) {
+        TRY(colour(ctx, picture, &coloured));
+        picture = &coloured;
+    }
     if (input->resize >= FDIT_INPUT_PILLOW)
         TRY(fill_bytes(ctx, input, picture, size, out));
     else
@@ -124,5 +138,6 @@ enum fdit_status fdit_input_fill(fdit_context *ctx, const struct fdit_net_input 
         for (size_t i = 0; i < plane; i++)
             out[c * plane + i] = (out[c * plane + i] - input->mean[c]) / input->deviation[c];
 out:
+    fdit_picture_fini(&coloured);
     return status;
 }
