@@ -174,11 +174,6 @@ check_PROGRAMS += tests/test_json
 tests_test_json_SOURCES = tests/test_json.c
 check_PROGRAMS += tests/test_checkpoint
 tests_test_checkpoint_SOURCES = tests/test_checkpoint.c
-# Opt-in programs against PyTorch; tests/peers/README.md.
-EXTRA_DIST += tests/peers/README.md tests/peers/make_checkpoints.py tests/peers/torch_dit.py \
-	tests/peers/torch_sampling.py tests/peers/compare_checkpoints.py tests/peers/compare_sampling.py \
-	tests/peers/time_loading.py tests/peers/peft_adapter.py tests/peers/vit_features.py tests/peers/inception_speed.py tests/peers/eval_packages.py
-
 check_PROGRAMS += tests/test_runtimes
 tests_test_runtimes_SOURCES = tests/test_runtimes.c
 
@@ -277,9 +272,11 @@ check_PROGRAMS += tests/test_ranks
 tests_test_ranks_SOURCES = tests/test_ranks.c tests/data_fixture.c tests/data_fixture.h
 
 # A slow line between the hosts of tests/test_mpi_hosts.sh.
-check_PROGRAMS += tests/slow_link
+EXTRA_PROGRAMS += tests/slow_link
+check_SCRIPTS += tests/slow_link
 tests_slow_link_SOURCES = tests/slow_link.c
 tests_slow_link_LDADD =
+CLEANFILES += tests/slow_link
 
 # The program with MPI, whether or not it is configured so; not a test by itself.
 TESTS += tests/test_mpi.sh tests/test_mpi_hosts.sh

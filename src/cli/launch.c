@@ -114,7 +114,9 @@ void fdit_cli_ranks_close(struct fdit_cli *cli, struct fdit_ranks *ranks, enum f
     if (!ranks)
         return;
     const int code = status == FDIT_OK ? 0 : status == FDIT_ERROR_ARGUMENT ? 2 : 1;
-    /* what all failed with is rank 0's to say */
+    /* what all failed with is rank 0's to say; what it met alone, a disk that is full, is of its host */
+    if (code && !ranks->together && !cli->rank && ranks->size > 1)
+        snprintf(cli->before, sizeof cli->before, "rank 0 (%.60s): ", ranks->host);
     if (code && (!ranks->together || !cli->rank))
         fdit_cli_error(cli, *fdit_context_message(cli->ctx) ? fdit_context_message(cli->ctx)
                                                             : fdit_status_text(status));

@@ -150,8 +150,8 @@ out:
 
 /* ------------------------------------------------------------------ a cache of pixels */
 
-/* A published network takes grey pictures, too, as three equal channels, which is what its own programs make of
- * them; a classifier takes what it was trained on. */
+/* A published network takes grey pictures, too, as three equal channels, which is what its own programs make
+ * of them; a classifier takes what it was trained on. */
 static bool takes(const struct fdit_extractor *e, int channels)
 {
     return e->channels == channels || (channels == 1 && e->input->resize != FDIT_INPUT_FIT);
