@@ -152,6 +152,9 @@ grep -q '"lr":0.002' edited || fail "config.json has no rate"
 diff -r before queued || fail "a refused --resume auto changed the run"
 "$program" train $options --resume auto 2>message
 [ $? = 2 ] && grep -q -e '--resume auto: of which run? .*--out' message || fail "--resume auto without --out" "$(cat message)"
+checks=$((checks + 1))
+"$program" train --out none-yet --resume auto 2>message
+[ $? = 2 ] && grep -q -e '--data is missing' message || fail "--resume auto, nothing to begin with" "$(cat message)"
 rm -rf queued before
 
 # ------------------------------------------------------------------ two at once

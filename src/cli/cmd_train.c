@@ -376,7 +376,7 @@ static enum fdit_status take_config(struct fdit_cli *cli, struct args *a, struct
         TRY(fdit_path_join(ctx, run, "config.json", &path));
         if (fdit_is_file(path))
             TRY(read_config(cli, a, path, run, config));
-        else if (!a->o.data)
+        else if (!a->o.data && !a->o.or_begin)
             FAIL(ctx, FDIT_ERROR_ARGUMENT, "--resume: %s holds no run (no config.json)", run);
         a->o.out = run;
     } else if (a->config) {
