@@ -68,6 +68,9 @@ gzip -dc "$source/data/letters-test.tar.gz" | (cd grey && tar xf - A/mono) || ex
 # grey pictures are taken as three equal channels, but not beside coloured ones; drawn ones likewise
 good eval grey/A --no-classes --features dinov2:weights --metrics none --features-out grey.npz
 says stdout "^grey/A: $(find grey/A -name '*.png' | wc -l) pictures, "
+good encode grey/A grey-cache --size 24 --channels 1 --flip none --quiet
+good eval grey-cache --no-classes --features dinov2:weights --metrics none --features-out grey-cache.npz --quiet
+equal "features of a grey cache" "$(cksum <grey-cache.npz)" "$(cksum <grey.npz)"
 bad 2 'the pictures of grey/A are grey and those of one in colour' eval grey/A --real one --no-classes --features dinov2:weights
 bad 2 'are grey and those of one in colour' eval --base "$source/data/base.safetensors" --classes '#1' --steps 2 \
     --sampler ddim --real one --no-classes --features dinov2:weights

@@ -38,20 +38,12 @@ static enum fdit_status shape(fdit_context *ctx, void *user, const struct fdit_p
     return fdit_input_fill(ctx, to->e->input, p, to->e->size, to->out);
 }
 
-/* Pixels of a cache lie in planes. */
 static enum fdit_status shape_cached(fdit_context *ctx, const struct fdit_cache *c, size_t i,
                                      struct shaping *to)
 {
     enum fdit_status status = FDIT_OK;
-    const struct fdit_cache_info *info = fdit_cache_info_of(c);
     struct fdit_picture p = { 0 };
-    const uint8_t *planes;
-    size_t plane = (size_t)info->size * (size_t)info->size;
-    TRY(fdit_cache_item(ctx, c, i, false, &planes));
-    TRY(fdit_picture_new(ctx, info->size, info->size, 3, &p));
-    for (size_t k = 0; k < plane; k++)
-        for (size_t ch = 0; ch < 3; ch++)
-            p.pixels[3 * k + ch] = planes[ch * plane + k];
+    TRY(fdit_feature_set_cached(ctx, c, i, &p));
     TRY(shape(ctx, to, &p));
 out:
     fdit_picture_fini(&p);

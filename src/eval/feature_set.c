@@ -3,9 +3,7 @@
 #include "eval/feature_set.h"
 
 #include "core/file.h"
-
 #include "core/mem.h"
-
 #include "data/loader.h"
 #include "data/split.h"
 #include "eval/manifest.h"
@@ -52,18 +50,15 @@ out:
     return status;
 }
 
-static enum fdit_status cached_picture(fdit_context *ctx, const struct fdit_cache *c, size_t i,
-                                       struct fdit_picture *out)
+enum fdit_status fdit_feature_set_cached(fdit_context *ctx, const struct fdit_cache *c, size_t i,
+                                         struct fdit_picture *out)
 {
     enum fdit_status status = FDIT_OK;
     const struct fdit_cache_info *info = fdit_cache_info_of(c);
     const uint8_t *planes;
-    size_t plane = (size_t)info->size * (size_t)info->size, channels = (size_t)info->channels;
     TRY(fdit_cache_item(ctx, c, i, false, &planes));
     TRY(fdit_picture_new(ctx, info->size, info->size, info->channels, out));
-    for (size_t k = 0; k < plane; k++)
-        for (size_t ch = 0; ch < channels; ch++)
-            out->pixels[channels * k + ch] = planes[ch * plane + k];
+    fdit_picture_from_planes(planes, out);
 out:
     return status;
 }
@@ -85,7 +80,7 @@ enum fdit_status fdit_feature_set_picture(fdit_context *ctx, const struct fdit_f
         TRY(s->drawing->picture(ctx, s->drawing->self, i, i + 1, &drawn));
         TRY(copy_picture(ctx, &drawn, out));
     } else if (s->cache) {
-        TRY(cached_picture(ctx, s->cache, i, out));
+        TRY(fdit_feature_set_cached(ctx, s->cache, i, out));
     } else if (s->dataset) {
         TRY(fdit_dataset_name(ctx, s->dataset, i, &name));
         TRY(fdit_dataset_read(ctx, s->dataset, i, &bytes, &n));

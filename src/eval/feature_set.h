@@ -95,6 +95,10 @@ enum fdit_status fdit_feature_set_picture(fdit_context *ctx, const struct fdit_f
                                           const struct fdit_picture_rules *rules, struct fdit_picture *out,
                                           bool *found);
 
+/* Picture i of a cache of pixels, grey or in colour. Release with fdit_picture_fini. */
+enum fdit_status fdit_feature_set_cached(fdit_context *ctx, const struct fdit_cache *c, size_t i,
+                                         struct fdit_picture *out);
+
 struct fdit_gather_options {
     const struct fdit_taxonomy *taxonomy; /* whose classes the pictures have; NULL: their folders' */
     const char *ranks;                    /* of the folders' */

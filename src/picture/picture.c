@@ -33,6 +33,14 @@ enum fdit_status fdit_picture_new(fdit_context *ctx, int width, int height, int 
     return status;
 }
 
+void fdit_picture_from_planes(const uint8_t *planes, struct fdit_picture *p)
+{
+    const size_t area = (size_t)p->width * (size_t)p->height, channels = (size_t)p->channels;
+    for (size_t i = 0; i < area; i++)
+        for (size_t c = 0; c < channels; c++)
+            p->pixels[i * channels + c] = planes[c * area + i];
+}
+
 void fdit_picture_fini(struct fdit_picture *p)
 {
     if (!p)

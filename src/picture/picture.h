@@ -15,6 +15,8 @@ struct fdit_picture {
 /* A black picture; sides of at least 1 and at most 2^28 pixels, else FDIT_ERROR_ARGUMENT. */
 enum fdit_status fdit_picture_new(fdit_context *ctx, int width, int height, int channels,
                                   struct fdit_picture *out);
+/* planes [channels, height, width], as caches keep them, into the pixels of p, which has those sides. */
+void fdit_picture_from_planes(const uint8_t *planes, struct fdit_picture *p);
 void fdit_picture_fini(struct fdit_picture *p); /* frees the pixels, zeroes the struct; NULL allowed */
 
 enum fdit_picture_format { FDIT_PICTURE_UNKNOWN, FDIT_PICTURE_PNG, FDIT_PICTURE_JPEG, FDIT_PICTURE_WEBP };

@@ -52,15 +52,6 @@ size_t fdit_real_count(const struct fdit_real *r, int32_t class_id)
     return fdit_dataset_class_count(r->data, class_id);
 }
 
-/* Planes to pixels. */
-static void interleave(const uint8_t *planes, struct fdit_picture *p)
-{
-    const size_t area = (size_t)p->width * (size_t)p->height, channels = (size_t)p->channels;
-    for (size_t i = 0; i < area; i++)
-        for (size_t c = 0; c < channels; c++)
-            p->pixels[i * channels + c] = planes[c * area + i];
-}
-
 enum fdit_status fdit_real_picture(fdit_context *ctx, const struct fdit_real *r, int32_t class_id, size_t k,
                                    char **bytes, size_t *n)
 {
@@ -74,7 +65,7 @@ enum fdit_status fdit_real_picture(fdit_context *ctx, const struct fdit_real *r,
     TRY(fdit_picture_new(ctx, info.size, info.size, info.channels, &picture));
     TRY(fdit_alloc(ctx, (size_t)info.size * (size_t)info.size, (size_t)info.channels, &planes));
     TRY(fdit_dataset_decode(ctx, r->data, fdit_dataset_class_first(r->data, class_id) + k, planes));
-    interleave(planes, &picture);
+    fdit_picture_from_planes(planes, &picture);
     TRY(fdit_png_encode(ctx, &picture, &file, n));
     *bytes = (char *)file;
 out:
