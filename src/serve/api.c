@@ -343,13 +343,22 @@ out:
     return status;
 }
 
+/* Which order, and which of its pictures. */
+static enum fdit_status take_picture(struct call *c, int64_t *id, int64_t *p)
+{
+    enum fdit_status status = FDIT_OK;
+    TRY(take_number(c, "order", 0, INT64_MAX, id));
+    TRY(take_number(c, "picture", 0, INT32_MAX, p));
+out:
+    return status;
+}
+
 /* One that is not there is 404, whatever the reason is called. */
 static enum fdit_status answer_picture(struct call *c)
 {
     enum fdit_status status = FDIT_OK;
     int64_t id = 0, p = 0;
-    TRY(take_number(c, "order", 0, INT64_MAX, &id));
-    TRY(take_number(c, "picture", 0, INT32_MAX, &p));
+    TRY(take_picture(c, &id, &p));
     status = fdit_studio_picture(c->ctx, c->api->studio, id, p, &c->reply->bytes, &c->reply->n,
                                  c->reply->download);
     c->reply->type = "image/png";
@@ -363,8 +372,7 @@ static enum fdit_status answer_preview(struct call *c)
 {
     enum fdit_status status = FDIT_OK;
     int64_t id = 0, p = 0;
-    TRY(take_number(c, "order", 0, INT64_MAX, &id));
-    TRY(take_number(c, "picture", 0, INT32_MAX, &p));
+    TRY(take_picture(c, &id, &p));
     c->reply->code = 404;
     TRY(fdit_studio_preview(c->ctx, c->api->studio, id, p, &c->reply->bytes, &c->reply->n));
     c->reply->code = c->reply->bytes ? 0 : 204;
