@@ -221,6 +221,8 @@ equal 'the queue is full' "$full" yes
 end # in the middle of a drawing
 
 # ------------------------------------------------------------------ two deltas, real pictures, runs, numbers
+# number KEY FILE: of its last line that has one
+number() { sed -n "s/.*\"$1\":\([0-9]*\).*/\1/p" "$2" | tail -n 1; }
 mkdir data
 gzip -dc "$source/data/letters-test.tar.gz" | (cd data && tar xf - A/mono A/hand B/mono B/hand) || exit 99
 run="--data data --batch 4 --seed 7 --quiet --lr 1e-2 --ema 0.5 --steps 3"
@@ -228,12 +230,21 @@ good train $run --preview-every 0 --from-scratch --tune full --model 32,2,2,4 --
 weights="--base base/delta.safetensors"
 good train $run $weights --val 0.5 --preview-every 2 --out fine
 good train $run $weights --preview-every 0 --tune difffit-linear --out scales
+# memory stands beside the loss, and in TensorBoard's file
+equal 'lines with memory' "$(grep -c '"loss":.*"resident_bytes":[0-9]*,"peak_bytes":[0-9]*' fine/log.jsonl)" 3
+resident=$(number resident_bytes fine/log.jsonl) peak=$(number peak_bytes fine/log.jsonl)
+checks=$((checks + 1))
+[ "$resident" -gt 1000000 ] && [ "$resident" -le "$peak" ] || fail "memory: $resident now, $peak at the most"
+has 'memory in the event file' "$(echo fine/events*)" peak_bytes
 printf 'class\tprecision\tremark\nA/mono\t0.25\tgood\nB/mono\t0.75\tbad\nC/none\t9\t\n' >numbers.tsv
 printf 'name\tprecision\nA/mono\t0.25\n' >nameless.tsv
 refused 'nameless.tsv,class' serve $weights --by-class nameless.tsv
 refused 'no-run' serve $weights --run no-run
 refused 'no-data' serve $weights --data no-data
-begin $weights --delta fine/delta.safetensors --delta scales/delta.safetensors --data data --run fine --by-class numbers.tsv
+cp -R "$source/tests/fixtures/earlier/run" earlier # a log of an earlier version, without memory
+chmod -R u+w earlier
+begin $weights --delta fine/delta.safetensors --delta scales/delta.safetensors --data data --run fine --run earlier \
+    --by-class numbers.tsv
 how='"per-class":2,"sampler":"ddim","steps":3'
 for delta in 0 1; do
     draw "{\"classes\":\"all\",$how,\"delta\":$delta}"
@@ -257,7 +268,7 @@ says answer '"precision":0.5'
 api 'real?node=0&picture=0'
 equal 'a real picture' "$status" 200
 has 'a real picture' answer IHDR
-for path in 'real?node=0&picture=999999' 'real?node=99999' 'log?run=1' 'run-preview?run=0&step=77'; do
+for path in 'real?node=0&picture=999999' 'real?node=99999' 'log?run=2' 'run-preview?run=0&step=77'; do
     api "$path"
     equal "$path" "$status" 404
 done
@@ -267,6 +278,8 @@ api 'run-preview?run=0&step=2'
 same 'a preview' answer fine/previews/step-2.png
 api 'log?run=0&from=0'
 same 'the log' answer fine/log.jsonl
+api 'log?run=1&from=0'
+same 'the log of an earlier version' answer earlier/log.jsonl
 lines=$(head -n 2 fine/log.jsonl | wc -c)
 printf '{"step":' >>fine/log.jsonl # a line that is being written
 api "log?run=0&from=$lines"

@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 enum { LEAST = 3, MOST = 20, MOST_RUNS = 1000, MOST_WARMUPS = 50 };
@@ -28,25 +27,6 @@ static void reset_resident(void)
         return;
     (void)!write(fd, "5", 1);
     close(fd);
-}
-
-static size_t resident(void)
-{
-    char line[256];
-    unsigned long long kilobytes = 0;
-    struct rusage usage;
-    const int fd = fdit_regular_open("/proc/self/status", O_RDONLY);
-    FILE *f = fd >= 0 ? fdopen(fd, "r") : NULL;
-    while (f && fgets(line, sizeof line, f))
-        if (sscanf(line, "VmHWM: %llu", &kilobytes) == 1)
-            break;
-    if (f)
-        fclose(f);
-    else if (fd >= 0)
-        close(fd);
-    if (kilobytes)
-        return (size_t)kilobytes * 1024;
-    return getrusage(RUSAGE_SELF, &usage) == 0 ? (size_t)usage.ru_maxrss * 1024 : 0;
 }
 
 /* ------------------------------------------------------------------------------------- timing */
@@ -219,7 +199,7 @@ enum fdit_status fdit_bench_run(fdit_context *ctx, fdit_device *dev, const struc
     TRY(repeat(&j));
     if (options->profile)
         TRY(profile(&j));
-    out->resident_bytes = resident();
+    out->resident_bytes = fdit_mem_highest();
 out:
     j.workload->close(j.state);
     return status;

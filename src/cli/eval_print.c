@@ -6,7 +6,6 @@
 
 #include <math.h>
 #include <string.h>
-#include <sys/resource.h>
 
 enum {
     MOST_CONFUSED = 5,        /* pairs of a rank on the terminal */
@@ -242,12 +241,10 @@ static void put_confusions(struct fdit_json *b, const struct fdit_eval_result *r
 
 static void put_memory(struct fdit_json *b, const struct fdit_eval_result *r)
 {
-    struct rusage usage;
     json_t *to = fdit_json_put_object(b, NULL, "memory");
     fdit_json_put_int(b, to, "plan_bytes", (int64_t)r->plan_bytes);
     fdit_json_put_int(b, to, "process_plan_bytes", (int64_t)r->process_plan_bytes);
-    if (!getrusage(RUSAGE_SELF, &usage))
-        fdit_json_put_int(b, to, "peak_bytes", (int64_t)usage.ru_maxrss * 1024);
+    fdit_json_put_int(b, to, "peak_bytes", (int64_t)fdit_mem_highest());
 }
 
 enum fdit_status fdit_cli_eval_json(struct fdit_cli *cli, const struct fdit_eval_options *o,

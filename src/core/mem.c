@@ -194,6 +194,12 @@ void fdit_mem_return_large(void)
 #endif
 }
 
+static size_t highest_of_usage(void)
+{
+    struct rusage used;
+    return getrusage(RUSAGE_SELF, &used) == 0 ? (size_t)used.ru_maxrss * 1024 : 0;
+}
+
 size_t fdit_mem_resident(void)
 {
     long page = sysconf(_SC_PAGESIZE);
@@ -206,8 +212,20 @@ size_t fdit_mem_resident(void)
         close(fd);
     if (known)
         return (size_t)pages * (size_t)page;
-    struct rusage used; /* the most that it was: better than nothing in a plan */
-    return getrusage(RUSAGE_SELF, &used) == 0 ? (size_t)used.ru_maxrss * 1024 : 0;
+    return highest_of_usage(); /* better than nothing in a plan */
+}
+
+size_t fdit_mem_highest(void)
+{
+    static const char key[] = "VmHWM:";
+    char text[4096] = ""; /* the line stands in the first kilobyte */
+    const int fd = fdit_regular_open("/proc/self/status", O_RDONLY);
+    const ssize_t n = fd >= 0 ? read(fd, text, sizeof text - 1) : -1;
+    if (fd >= 0)
+        close(fd);
+    const char *at = n > 0 ? strstr(text, key) : NULL;
+    const unsigned long long kilobytes = at ? strtoull(at + strlen(key), NULL, 10) : 0;
+    return kilobytes ? (size_t)kilobytes * 1024 : highest_of_usage();
 }
 
 void fdit_mem_fail_at(uint64_t n)

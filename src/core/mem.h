@@ -56,6 +56,9 @@ void fdit_mem_return_large(void);
 /* What the process holds in memory now, shared pages of files included; its most so far where
  * that cannot be read. */
 size_t fdit_mem_resident(void);
+/* The most that it held so far. Of this program alone: getrusage also counts what the process was before
+ * exec, a large parent that started it, and is asked only where /proc is not there. */
+size_t fdit_mem_highest(void);
 /* Tests: the n-th allocation from now (1 = the next) fails, once; 0 turns it off. */
 void fdit_mem_fail_at(uint64_t n);
 

@@ -126,6 +126,11 @@ bool fdit_device_can_time(const fdit_device *dev)
     return dev->info.threads || fdit_device_has_queue(dev);
 }
 
+size_t fdit_device_held(const fdit_device *dev)
+{
+    return dev->buffer_bytes + dev->weight_bytes + dev->reserved;
+}
+
 uint64_t fdit_device_objects_made(const fdit_device *dev)
 {
     return dev->objects_made;
@@ -298,7 +303,7 @@ static enum fdit_status not_made(fdit_context *ctx, const fdit_device *dev, enum
     if (fdit_strdup(NULL, fdit_context_message(ctx), &message) != FDIT_OK)
         return status;
     fdit_format_size(bytes, size);
-    fdit_format_size(dev->buffer_bytes + dev->weight_bytes + dev->reserved, used);
+    fdit_format_size(fdit_device_held(dev), used);
     status = fdit_fail(ctx, status, "could not allocate '%s' (%s); %s are already in use: %s", label, size,
                        used, message);
     fdit_free(message);

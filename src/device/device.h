@@ -578,6 +578,9 @@ bool fdit_device_can_time(const fdit_device *dev);
 bool fdit_device_has_queue(const fdit_device *dev);
 /* Buffers, weights and reserves so far: a step must not raise it. */
 uint64_t fdit_device_objects_made(const fdit_device *dev);
+/* Bytes of buffers, weights and workspace that are alive; where the device is a processor they are among what
+ * the process holds. */
+size_t fdit_device_held(const fdit_device *dev);
 /* What a report about the device says: lines "key: value". Free with fdit_free. */
 enum fdit_status fdit_device_facts(fdit_context *ctx, fdit_device *dev, char **out);
 /* Measures what the device can reach, by loops of its own; all 0 where it has none. `copying` as well takes

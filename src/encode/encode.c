@@ -20,7 +20,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 struct job {
     const struct fdit_encode_options *o;
@@ -438,7 +437,6 @@ out:
 static enum fdit_status work(fdit_context *ctx, struct job *j)
 {
     enum fdit_status status = FDIT_OK;
-    struct rusage usage;
     struct fdit_encode_summary *s = j->summary;
     size_t kept, broken = 0;
     TRY(open_writer(ctx, j, false, NULL));
@@ -472,8 +470,7 @@ static enum fdit_status work(fdit_context *ctx, struct job *j)
     if (j->vae)
         s->gflops =
             s->pictures_per_second * fdit_vae_flops(j->vae, false) * (j->cache.info.flip ? 2 : 1) / 1e9;
-    if (getrusage(RUSAGE_SELF, &usage) == 0)
-        s->peak_bytes = (size_t)usage.ru_maxrss * 1024;
+    s->peak_bytes = fdit_mem_highest();
 out:
     return status;
 }

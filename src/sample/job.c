@@ -18,7 +18,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 
 /* ------------------------------------------------------------------ the plan */
 
@@ -472,13 +471,11 @@ static void count_passes(struct job *j)
 static void summarise(struct job *j, double seconds)
 {
     struct fdit_sample_summary *s = j->summary;
-    struct rusage usage;
     double forward = fdit_config_forward_flops(&j->source.files.config), passes = s->passes;
     s->seconds = seconds;
     s->pictures_per_second = seconds > 0 ? (double)s->computed / seconds : 0;
     s->gflops = s->pictures_per_second * forward * passes / 1e9;
-    if (getrusage(RUSAGE_SELF, &usage) == 0)
-        s->peak_bytes = (size_t)usage.ru_maxrss * 1024;
+    s->peak_bytes = fdit_mem_highest();
 }
 
 /* A full disk, say: the pictures that are whole stay. */

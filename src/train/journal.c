@@ -159,23 +159,35 @@ enum fdit_status fdit_journal_step(fdit_context *ctx, struct fdit_journal *j,
     const float prior_values[] = { (float)s->prior_mse, (float)s->prior_vb };
     const float sent_values[] = { (float)s->sent_bytes, (float)s->waiting };
     const bool has_prior = !isnan(s->prior_mse);
-    char line[480], travelled[80] = "", prior[80] = "";
+    static const char *const memory_tags[] = { "resident_bytes", "peak_bytes", "device_bytes" };
+    const float memory_values[] = { (float)s->resident_bytes, (float)s->peak_bytes, (float)s->device_bytes };
+    const size_t n_memory = !s->resident_bytes ? 0 : s->device_bytes ? 3 : 2;
+    char line[640], travelled[80] = "", prior[80] = "", memory[120] = "", device[40] = "";
     if (s->several)
         snprintf(travelled, sizeof travelled, ",\"sent_bytes\":%.0f,\"waiting\":%.4f", s->sent_bytes,
                  s->waiting);
     if (has_prior)
         snprintf(prior, sizeof prior, ",\"prior_mse\":%.9g,\"prior_vb\":%.9g", s->prior_mse, s->prior_vb);
-    int n =
-        snprintf(line, sizeof line,
-                 "{\"step\":%" PRId64 ",\"loss\":%.9g,\"mse\":%.9g,\"vb\":%.9g,\"lr\":%.9g,"
-                 "\"images_per_second\":%.4g,\"seconds\":%.3f%s%s}\n",
-                 s->step, s->loss, s->mse, s->vb, s->lr, s->images_per_second, s->seconds, prior, travelled);
+    if (s->device_bytes)
+        snprintf(device, sizeof device, ",\"device_bytes\":%zu", s->device_bytes);
+    if (n_memory)
+        snprintf(memory, sizeof memory, ",\"resident_bytes\":%zu,\"peak_bytes\":%zu%s", s->resident_bytes,
+                 s->peak_bytes, device);
+    int n = snprintf(line, sizeof line,
+                     "{\"step\":%" PRId64 ",\"loss\":%.9g,\"mse\":%.9g,\"vb\":%.9g,\"lr\":%.9g,"
+                     "\"images_per_second\":%.4g,\"seconds\":%.3f%s%s%s}\n",
+                     s->step, s->loss, s->mse, s->vb, s->lr, s->images_per_second, s->seconds, prior,
+                     travelled, memory);
     TRY(put_line(ctx, j, line, (size_t)n));
     TRY(put_events(ctx, j, fdit_tfevents_scalars(ctx, j->events, s->step, 5, tags, values)));
     if (has_prior)
         TRY(put_events(ctx, j, fdit_tfevents_scalars(ctx, j->events, s->step, 2, prior_tags, prior_values)));
     if (s->several)
         TRY(put_events(ctx, j, fdit_tfevents_scalars(ctx, j->events, s->step, 2, sent_tags, sent_values)));
+    if (n_memory)
+        TRY(put_events(
+            ctx, j,
+            fdit_tfevents_scalars(ctx, j->events, s->step, (int)n_memory, memory_tags, memory_values)));
 out:
     return status;
 }

@@ -26,6 +26,8 @@ struct fdit_journal_step {
     /* of processes: what this one sent since the step before, and its share of the time waiting */
     bool several;
     double sent_bytes, waiting;
+    /* memory of this process, now and at the most, and on devices with memory of their own; 0: not known */
+    size_t resident_bytes, peak_bytes, device_bytes;
 };
 /* A line that cannot be written (a full disk) is kept for the next time, with a warning: only _sync
  * fails for it. */

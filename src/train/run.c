@@ -13,7 +13,6 @@
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
-#include <sys/resource.h>
 
 bool fdit_run_encodes(const struct run *r, const struct fdit_train_source *data)
 {
@@ -115,7 +114,6 @@ out:
 static void summarise(struct run *r)
 {
     struct fdit_train_summary *s = r->summary;
-    struct rusage usage;
     const struct fdit_model_config *c = &r->config;
     double forward = fdit_config_forward_flops(c), n = fdit_config_tokens(c);
     double attention = 4 * n * n * c->width * c->depth;
@@ -128,8 +126,7 @@ static void summarise(struct run *r)
     s->seconds = r->pace.spent;
     s->images_per_second = s->seconds > 0 ? (double)s->images / s->seconds : 0;
     s->gflops = s->images_per_second * each / 1e9;
-    if (getrusage(RUSAGE_SELF, &usage) == 0)
-        s->peak_bytes = (size_t)usage.ru_maxrss * 1024;
+    s->peak_bytes = fdit_mem_highest();
     s->n_pictures = r->n_train;
     for (int i = 0; i < r->n_streams; i++) {
         struct fdit_loader_stats l = fdit_loader_stats(r->streams[i].loader);

@@ -240,6 +240,24 @@ out:
     return status;
 }
 
+/* Reading /proc takes 30 us, much beside the steps of a tiny network: ten times a second, and the lines
+ * between repeat it. */
+static const double measure_seconds = 0.1;
+
+static void measure_memory(struct run *r)
+{
+    struct fdit_run_memory *m = &r->output.memory;
+    const double now = fdit_clock_seconds();
+    if (now < m->next)
+        return;
+    *m = (struct fdit_run_memory){ .resident = fdit_mem_resident(),
+                                   .peak = fdit_mem_highest(),
+                                   .next = now + measure_seconds };
+    for (int i = 0; i < r->devices->n; i++)
+        if (fdit_device_info(r->devices->list[i])->is_gpu)
+            m->device += fdit_device_held(r->devices->list[i]);
+}
+
 enum fdit_status fdit_run_output_step(fdit_context *ctx, struct run *r)
 {
     enum fdit_status status = FDIT_OK;
@@ -247,6 +265,7 @@ enum fdit_status fdit_run_output_step(fdit_context *ctx, struct run *r)
     if (!out->run)
         return FDIT_OK;
     r->last.seconds += fdit_journal_seconds(out->journal);
+    measure_memory(r);
     TRY(fdit_journal_step(ctx, out->journal,
                           &(struct fdit_journal_step){ .step = r->last.step,
                                                        .loss = r->last.loss,
@@ -259,7 +278,10 @@ enum fdit_status fdit_run_output_step(fdit_context *ctx, struct run *r)
                                                        .prior_vb = r->last.prior_vb,
                                                        .several = r->travelled.several,
                                                        .sent_bytes = r->travelled.bytes,
-                                                       .waiting = r->travelled.waiting }));
+                                                       .waiting = r->travelled.waiting,
+                                                       .resident_bytes = out->memory.resident,
+                                                       .peak_bytes = out->memory.peak,
+                                                       .device_bytes = out->memory.device }));
     if (out->hooks.on_step)
         out->hooks.on_step(out->hooks.user, &r->last);
 out:

@@ -39,6 +39,12 @@ struct fdit_validation {
     struct fdit_class_loss *classes; /* [classes] sums of the validation in progress */
 };
 
+/* What the process held when that was measured last, and its devices that have memory of their own. */
+struct fdit_run_memory {
+    size_t resident, peak, device;
+    double next; /* before when it is not measured again */
+};
+
 /* All that a run writes and tells while it goes. Of processes that train together only the first has any: the
  * others hold FDIT_NO_RUN_OUTPUT, with which every call of run_output.c and validate.c does nothing. */
 struct fdit_run_output {
@@ -55,6 +61,7 @@ struct fdit_run_output {
     bool kept;          /* there is a checkpoint or a log worth keeping in the folder */
     int64_t passing;    /* step of a checkpoint that goes with the next one; -1: none */
     double saved_time;  /* when the last checkpoint was written */
+    struct fdit_run_memory memory;
 };
 
 #define FDIT_NO_RUN_OUTPUT \

@@ -7,7 +7,9 @@ import { load } from "./pictures.js";
 const find = (id) => document.getElementById(id);
 const width = 640, height = 200, left = 56, bottom = 22, points = 600, every = 2000;
 const svgSpace = "http://www.w3.org/2000/svg";
-const first = ["loss", "val_loss", "lr", "images_per_second"];
+const first = ["loss", "val_loss", "lr", "images_per_second", "memory"];
+// Numbers that are one thing: a chart for all of them, from 0 on, in bytes.
+const together = { memory: { resident_bytes: "now", peak_bytes: "at the most", device_bytes: "on GPUs" } };
 let runs = [], timer = null;
 
 function take(run, line) {
@@ -59,23 +61,32 @@ function make(name, attributes, text) {
 
 const short = (value) => String(Number(value.toPrecision(4)));
 
+// As the program writes sizes.
+function size(value) {
+  const units = ["bytes", "KiB", "MiB", "GiB", "TiB"];
+  const i = Math.max(0, Math.min(units.length - 1, Math.floor(Math.log2(Math.max(value, 1)) / 10)));
+  return `${Number((value / 1024 ** i).toPrecision(3))} ${units[i]}`;
+}
+
 function chart(name, lines) {
+  const text = name in together ? size : short;
   const all = lines.flatMap((line) => line.points);
   const xs = all.map((p) => p[0]), ys = all.map((p) => p[1]);
-  const x0 = Math.min(...xs), x1 = Math.max(...xs, x0 + 1), y0 = Math.min(...ys), y1 = Math.max(...ys);
+  const x0 = Math.min(...xs), x1 = Math.max(...xs, x0 + 1), y1 = Math.max(...ys);
+  const y0 = name in together ? 0 : Math.min(...ys);
   const high = y1 > y0 ? y1 : y0 + (Math.abs(y0) || 1);
   const x = (value) => left + (value - x0) / (x1 - x0) * (width - left - 8);
   const y = (value) => 8 + (high - value) / (high - y0) * (height - bottom - 16);
-  const last = lines.map((line) => `${line.name}: ${short(line.points.at(-1)[1])} at step ${line.points.at(-1)[0]}`);
+  const last = lines.map((line) => `${line.name}: ${text(line.points.at(-1)[1])} at step ${line.points.at(-1)[0]}`);
   const label = `${name}; ${last.join("; ")}`;
   const svg = make("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label });
   for (const value of [y0, (y0 + high) / 2, high])
     svg.append(make("line", { x1: left, x2: width - 8, y1: y(value), y2: y(value) }),
-      make("text", { x: left - 4, y: y(value) + 4, "text-anchor": "end" }, short(value)));
+      make("text", { x: left - 4, y: y(value) + 4, "text-anchor": "end" }, text(value)));
   svg.append(make("text", { x: left, y: height - 6 }, "step " + x0),
     make("text", { x: width - 8, y: height - 6, "text-anchor": "end" }, x1));
   for (const line of lines)
-    svg.append(make("polyline", { class: "c" + line.run % 4,
+    svg.append(make("polyline", { class: `c${line.run % 4} d${line.dash}`,
       points: line.points.map((p) => `${x(p[0]).toFixed(1)},${y(p[1]).toFixed(1)}`).join(" ") }));
   const box = document.createElement("figure"), caption = document.createElement("figcaption");
   box.className = "chart";
@@ -84,11 +95,16 @@ function chart(name, lines) {
   return box;
 }
 
+// What a chart shows of each run: [number of the log, what the line is called].
+const parts = (name) => name in together ? Object.entries(together[name]) : [[name, ""]];
+
 function draw() {
-  const names = new Set([...first, ...runs.flatMap((run) => [...run.series.keys()])]);
+  const apart = Object.values(together).flatMap((group) => Object.keys(group));
+  const known = runs.flatMap((run) => [...run.series.keys()]).filter((name) => !apart.includes(name));
   const charts = [];
-  for (const name of names) {
-    const lines = runs.map((run, i) => ({ run: i, name: run.run, points: thin(run.series.get(name) ?? []) }))
+  for (const name of new Set([...first, ...known])) {
+    const lines = runs.flatMap((run, i) => parts(name).map(([key, word], dash) =>
+      ({ run: i, dash, name: word ? `${run.run} ${word}` : run.run, points: thin(run.series.get(key) ?? []) })))
       .filter((line) => line.points.length);
     if (lines.length)
       charts.push(chart(name, lines));
