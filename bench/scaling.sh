@@ -13,6 +13,8 @@
 # pictures=0    a step's pictures in all, split over the processes (strong scaling: micros = pictures / batch /
 #               processes); 0: each process has `micros` (weak scaling)
 # rows=10011    rows of the class table
+# pieces=9      of a gradient (64 Ki numbers or a block), exchanged one
+#               after another while the backward pass, two thirds of `compute`, goes on; 1: after it
 # latency=20e-6 seconds of a message                           bandwidth=1.25e9  bytes a second of a link, both ways at once
 # draws=200     steps that are simulated for each number       seed=1
 #
@@ -21,24 +23,31 @@
 # log2(R) (L + m/W), and scatter with allgather, (log2(R) + R - 1) L + 2 m/W; gather to rank 0 of m bytes in all
 # log2(R) L + m/W; all to all of m bytes a process the cheaper of pairs, (R - 1) L + m/W, and Bruck, log2(R) (L + m/2/W).
 # Rank 0 adds up rows at 2e9 numbers a second; so does each process its part of the dense gradient.
-compute=0.5 jitter=0.02 update=0.02 dense=620000 width=1152 batch=4 micros=1 pictures=0 rows=10011 latency=20e-6
+compute=0.5 jitter=0.02 update=0.02 dense=620000 width=1152 batch=4 micros=1 pictures=0 rows=10011 pieces=9 latency=20e-6
 bandwidth=1.25e9 draws=200 seed=1
 for setting; do
     case $setting in
-    compute=* | jitter=* | update=* | dense=* | width=* | batch=* | micros=* | pictures=* | rows=* | latency=* | bandwidth=* | draws=* | seed=*) ;;
+    compute=* | jitter=* | update=* | dense=* | width=* | batch=* | micros=* | pictures=* | rows=* | pieces=* | latency=* | bandwidth=* | draws=* | seed=*) ;;
     *) echo "scaling.sh: '$setting' is not known; see the head of $0" >&2 && exit 2 ;;
     esac
     case ${setting#*=} in *[!0-9.e+-]* | '') echo "scaling.sh: $setting: not a number" >&2 && exit 2 ;; esac
     eval "$setting"
 done
 awk -v compute=$compute -v jitter=$jitter -v update=$update -v n=$dense -v d=$width -v b=$batch -v micros=$micros \
-    -v pictures=$pictures -v rows=$rows -v lat=$latency -v bw=$bandwidth -v draws=$draws -v seed=$seed '
+    -v pictures=$pictures -v rows=$rows -v pieces=$pieces -v lat=$latency -v bw=$bandwidth -v draws=$draws -v seed=$seed '
+function greatest(x, y) { return x > y ? x : y }
 function least(x, y) { return x < y ? x : y }
 function log2(x, k) { for (k = 0; 2 ^ k < x; k++); return k }
 function broadcast(r, m) { return r < 2 ? 0 : least(log2(r) * (lat + m / bw), (log2(r) + r - 1) * lat + 2 * m / bw) }
 function gather(r, m) { return r < 2 ? 0 : log2(r) * lat + m * (r - 1) / r / bw }
 function exchange(r, m) { return r < 2 ? 0 : least((r - 1) * lat + m * (r - 1) / r / bw, log2(r) * (lat + m / 2 / bw)) }
 function normal() { return sqrt(-2 * log(1 - rand())) * cos(6.283185307179586 * rand()) }
+# seconds that a gradient takes longer than the pass that makes it: the last piece, or the line is too slow for all; of
+# the last micro-batch the pieces go to rank 0, too
+function longer(r, more, one) {
+    one = exchange(r, 4 * n / pieces) + more * gather(r, 4 * n / pieces)
+    return one + (pieces > 1 ? greatest(0, (pieces - 1) * (one - compute * 2 / 3 / pieces)) : 0)
+}
 # seconds of the slowest of r micro-batches
 function slowest(r, most, k, x) {
     most = 0
@@ -49,7 +58,7 @@ function step(r, a, k, u, sums, t) {
     u = rows * (1 - (1 - 1 / rows) ^ (r * b)) # rows that are different among r b pictures
     part["meet"] = a * (gather(r, 4 * r * b) + broadcast(r, 4 * r * b))
     part["rows"] = a * (broadcast(r, 4 * u * d) + gather(r, 4 * r * b * d))
-    part["dense"] = a * exchange(r, 4 * n) + gather(r, 4 * n)
+    part["dense"] = (a - 1) * longer(r, 0) + longer(r, 1)
     part["values"] = broadcast(r, 4 * n)
     part["rank0"] = update + a * r * b * d / 2e9 + a * n / 2e9
     part["losses"] = gather(r, 32 * r) + broadcast(r, 32) + gather(r, r) + broadcast(r, 2)

@@ -268,6 +268,8 @@ tests_test_selftest_SOURCES = tests/test_selftest.c
 TESTS += tests/test_devices.sh
 EXTRA_DIST += tests/test_devices.sh
 
+check_PROGRAMS += tests/test_overlap
+tests_test_overlap_SOURCES = tests/test_overlap.c tests/model_fixture.c tests/model_fixture.h
 check_PROGRAMS += tests/test_ranks
 tests_test_ranks_SOURCES = tests/test_ranks.c tests/data_fixture.c tests/data_fixture.h
 

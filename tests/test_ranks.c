@@ -47,6 +47,8 @@ struct process {
     double loss[2 * STEPS + 1];
     struct fdit_exchange_traffic traffic;
     int broadcasts; /* calls */
+    pthread_t own;  /* that trains */
+    int behind;     /* gradients that another one exchanged, meanwhile */
 };
 
 static bool meet(struct process *p)
@@ -111,6 +113,8 @@ static void take_first(struct process *p, size_t n)
 static enum fdit_status all_to_all(fdit_context *own, struct fdit_ranks *r, const void *send, void *receive,
                                    size_t n)
 {
+    struct process *p = (struct process *)r;
+    p->behind += !pthread_equal(pthread_self(), p->own);
     return together(own, r, send, receive, n, take_blocks);
 }
 
@@ -141,6 +145,7 @@ static void *train_one(void *user)
     struct process *p = user;
     struct fdit_exchange *x = NULL;
     struct fdit_devices set = { 0 };
+    p->own = pthread_self();
     p->status =
         fdit_devices_open(p->ctx, &(struct fdit_device_options){ .spec = p->devices, .threads = 1 }, &set);
     if (p->status == FDIT_OK)
@@ -150,7 +155,7 @@ static void *train_one(void *user)
             .user = p, .on_step = on_step, .exchange = x, .silent = p->ranks.rank > 0
         };
         p->status = fdit_train_run(p->ctx, &set, &p->options, &hooks, false, NULL);
-        p->traffic = x->traffic(x);
+        p->traffic = x->traffic;
     }
     if (p->status != FDIT_OK && p->status != FDIT_INTERRUPTED)
         leave(p);
@@ -195,6 +200,7 @@ static void prepare(int size, const char *devices, const char *out)
                                                     .local = q,
                                                     .local_size = size,
                                                     .host = "here",
+                                                    .any_thread = true,
                                                     .all_to_all = all_to_all,
                                                     .collect = collect,
                                                     .broadcast = broadcast },
@@ -287,6 +293,32 @@ START_TEST(same_bits)
         all_fine(size);
         forget(size);
         same_run("on3x2", name);
+    }
+}
+END_TEST
+
+/* A model whose gradient goes in several pieces, each while the pass computes the next: the same bits for any
+ * number of processes, and where the transport may be called in one thread only. */
+START_TEST(in_pieces)
+{
+    static const int sizes[] = { 1, 2, 3, 4, 2 };
+    for (int i = 0; i < 5; i++) {
+        char name[32];
+        const bool any_thread = i < 4;
+        snprintf(name, sizeof name, "pieces%d", i);
+        prepare(sizes[i], "cpu", name);
+        for (int q = 0; q < sizes[i]; q++) {
+            processes[q].options.model = "64,3,2,4";
+            processes[q].ranks.any_thread = any_thread;
+        }
+        run_all(sizes[i]);
+        all_fine(sizes[i]);
+        /* three blocks are pieces of their own, with what is before the first and after the last */
+        for (int q = 0; q < sizes[i]; q++)
+            ck_assert_int_eq(processes[q].behind,
+                             any_thread && sizes[i] > 1 ? STEPS * SHARDS / sizes[i] * 4 : 0);
+        forget(sizes[i]);
+        same_run("pieces0", name);
     }
 }
 END_TEST
@@ -480,6 +512,7 @@ int main(void)
     TCase *tcase = tcase_create("ranks");
     tcase_add_unchecked_fixture(tcase, make_folder, remove_folder);
     tcase_add_test(tcase, same_bits);
+    tcase_add_test(tcase, in_pieces);
     tcase_add_test(tcase, alone);
     tcase_add_test(tcase, other_number);
     tcase_add_test(tcase, few_messages);

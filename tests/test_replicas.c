@@ -383,10 +383,11 @@ static void keep(float **copy, const float *vector, size_t n)
 }
 
 static enum fdit_status record_sum(fdit_context *own, struct fdit_exchange *x, float *const *vectors,
-                                   size_t n)
+                                   int piece)
 {
     struct recorder *r = (struct recorder *)x;
-    ck_assert(n > 0 && (!r->n || r->n == n));
+    const size_t n = x->ends[piece];
+    ck_assert(!piece && x->pieces == 1 && n > 0 && (!r->n || r->n == n));
     r->n = n;
     if (++r->sums == r->fails_at)
         return fdit_fail(own, FDIT_ERROR_DEVICE, "the line is cut");
@@ -462,6 +463,7 @@ START_TEST(another_exchange)
         same_result(name, whole);
         free(r.sum);
         free(r.shared);
+        fdit_free(r.x.ends);
     }
 }
 END_TEST
@@ -487,13 +489,13 @@ static void meet(struct process *p)
     pthread_barrier_wait(&p->meeting->all);
 }
 
-static enum fdit_status meet_sum(fdit_context *own, struct fdit_exchange *x, float *const *vectors, size_t n)
+static enum fdit_status meet_sum(fdit_context *own, struct fdit_exchange *x, float *const *vectors, int piece)
 {
     struct process *p = (struct process *)x;
     (void)own;
     p->meeting->vectors[x->first] = vectors[0];
     meet(p);
-    for (size_t k = 0; x->first == 0 && k < n; k++)
+    for (size_t k = 0; x->first == 0 && k < x->ends[piece]; k++)
         vectors[0][k] += p->meeting->vectors[1][k];
     meet(p);
     return FDIT_OK;
@@ -566,6 +568,7 @@ START_TEST(two_processes)
     for (int i = 0; i < 2; i++) {
         ck_assert_msg(p[i].status == FDIT_OK, "%d: %s", i, fdit_context_message(p[i].ctx));
         fdit_context_free(p[i].ctx);
+        fdit_free(p[i].x.ends);
     }
     pthread_barrier_destroy(&meeting.all);
     close_losses(&seen, &alone, 1, "two processes");

@@ -299,6 +299,7 @@ enum fdit_status fdit_ranks_open(fdit_context *ctx, const char *command, int ran
     TRY(look_around(ctx, m));
     m->threaded = provided == MPI_THREAD_MULTIPLE && m->ranks.size > 1 &&
                   pthread_create(&m->thread, NULL, live, m) == 0;
+    m->ranks.any_thread = m->threaded;
     *out = &m->ranks;
     return FDIT_OK;
 out:

@@ -412,7 +412,7 @@ out:
 static void tell_traffic(struct fdit_cli *cli, const struct fdit_ranks *ranks, const struct fdit_exchange *x,
                          const struct fdit_train_options *o, const struct fdit_train_summary *s)
 {
-    const struct fdit_exchange_traffic t = x->traffic(x);
+    const struct fdit_exchange_traffic t = x->traffic;
     char bytes[32], each[32];
     const uint64_t step = (uint64_t)x->members * (uint64_t)o->batch * (uint64_t)o->accumulate;
     const uint64_t steps = s->images >= step ? s->images / step : 1;

@@ -529,6 +529,12 @@ void fdit_backward_block(struct fdit_model *m, int i, int samples, int beta)
                              beta);
 }
 
+static void tell_final(const struct fdit_model *m, int group)
+{
+    if (m->final)
+        m->final(m->final_user, group);
+}
+
 void fdit_backward(struct fdit_model *m, int samples, int beta)
 {
     const bool dit = m->config.kind == FDIT_MODEL_DIT;
@@ -536,9 +542,13 @@ void fdit_backward(struct fdit_model *m, int samples, int beta)
         final_layer_backward(m, samples, beta);
     else
         classifier_head_backward(m, samples, beta);
-    for (int i = m->config.depth - 1; i >= 0; i--)
+    tell_final(m, fdit_group_head(&m->config));
+    for (int i = m->config.depth - 1; i >= 0; i--) {
         fdit_backward_block(m, i, samples, beta);
+        tell_final(m, fdit_group_block(i));
+    }
     embed_backward(m, samples, beta);
     if (dit)
         condition_backward(m, samples, beta);
+    tell_final(m, FDIT_GROUP_EMBED);
 }

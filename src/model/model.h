@@ -142,6 +142,12 @@ struct fdit_model {
     struct fdit_tensor branches;       /* [kept_branches, depth, 2, M, D] */
     const struct fdit_branch_use *use; /* of the pass in progress; NULL: computed, and not kept */
 
+    /* Called by fdit_backward when the gradients of a group are queued whole: of the final layer, then of the
+     * blocks from the last to the first, then of FDIT_GROUP_EMBED, with which those of all groups are. NULL:
+     * nobody is told. */
+    void (*final)(void *user, int group);
+    void *final_user;
+
     /* In and out. */
     struct fdit_tensor input;   /* [B, C, S, S] */
     struct fdit_tensor index;   /* I32 [K]: rows of the class table; classifier: labels */

@@ -17,7 +17,8 @@ struct fdit_exchange_identity {
     const char *options, *data;
 };
 
-/* Bytes that this process has sent to others, and seconds that it has waited for them. */
+/* Bytes that this process has sent to others, and seconds in which it has waited for them and did nothing
+ * else. */
 struct fdit_exchange_traffic {
     uint64_t bytes;
     double seconds;
@@ -26,16 +27,24 @@ struct fdit_exchange_traffic {
 struct fdit_exchange {
     int members;      /* in all processes */
     int first, count; /* those of this process: first .. first + count - 1; first 0: it has the optimiser */
+    /* Vectors are gradients, which go in pieces: piece k is what stands before ends[k] and not before
+     * ends[k - 1]. fdit_exchange_cut. */
+    size_t *ends;
+    int pieces;
+    /* add and sum may be called in another thread than the rest, when no other call is in progress, so that
+     * the calling one computes meanwhile (overlap.h). */
+    bool behind;
+    struct fdit_exchange_traffic traffic; /* so far */
     /* NULL: each member adds up the micro-batches of a step by itself, and sum takes what that gave. Else
-     * each micro-batch of each member is a shard of its own: vectors[k] is the gradient [n] of one, which is
-     * added to those of the step before it, within a micro-batch in the order of the members; `begins`: it is
-     * the first of its step. sum then gives what was added. So the bits depend on the shards alone: A
+     * each micro-batch of each member is a shard of its own: vectors[k] is the gradient of one, whose `piece`
+     * is added to those of the step before it, within a micro-batch in the order of the members; `begins`:
+     * it is the first of its step. sum then gives what was added. So the bits depend on the shards alone: A
      * micro-batches of M members give those of A M micro-batches of one. */
-    enum fdit_status (*add)(fdit_context *ctx, struct fdit_exchange *x, float *const *vectors, size_t n,
+    enum fdit_status (*add)(fdit_context *ctx, struct fdit_exchange *x, float *const *vectors, int piece,
                             bool begins);
-    /* vectors[k]: n numbers of member first + k. The sum over all members into vectors[0] of the process with
-     * member 0; the other vectors are lost. */
-    enum fdit_status (*sum)(fdit_context *ctx, struct fdit_exchange *x, float *const *vectors, size_t n);
+    /* vectors[k]: of member first + k. The sum of a piece over all members into vectors[0] of the process
+     * with member 0; the piece in the other vectors is lost. */
+    enum fdit_status (*sum)(fdit_context *ctx, struct fdit_exchange *x, float *const *vectors, int piece);
     /* vector [n] of the process with member 0 into that of all processes. */
     enum fdit_status (*share)(fdit_context *ctx, struct fdit_exchange *x, float *vector, size_t n);
     /* values [count][n]: few, as losses are. The sums over all members into values[0 .. n-1] of every
@@ -60,9 +69,7 @@ struct fdit_exchange {
                              int32_t *all);
     enum fdit_status (*bring)(fdit_context *ctx, struct fdit_exchange *x, const float *own, size_t n,
                               float *all);
-    struct fdit_exchange_traffic (*traffic)(const struct fdit_exchange *x);
-    size_t (*bytes)(const struct fdit_exchange *x,
-                    size_t n); /* of host memory that it takes for vectors of n */
+    size_t (*bytes)(const struct fdit_exchange *x); /* of host memory that it takes, once cut */
     void (*free)(struct fdit_exchange *x);
 };
 
@@ -70,6 +77,13 @@ struct fdit_exchange {
  * it. */
 enum fdit_status fdit_exchange_local(fdit_context *ctx, struct fdit_threads *threads, int count,
                                      struct fdit_exchange **out);
+/* Says in which pieces [pieces] vectors go, before they do; the same in all processes. */
+enum fdit_status fdit_exchange_cut(fdit_context *ctx, struct fdit_exchange *x, const size_t *ends,
+                                   int pieces);
+static inline size_t fdit_exchange_begin(const struct fdit_exchange *x, int piece)
+{
+    return piece ? x->ends[piece - 1] : 0;
+}
 void fdit_exchange_free(struct fdit_exchange *x); /* NULL is allowed */
 
 #endif

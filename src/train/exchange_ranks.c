@@ -19,12 +19,11 @@ struct ranked {
     struct fdit_ranks *ranks;
     const volatile sig_atomic_t *asked;
     float *sum;      /* this process's parts of the gradient, those of all blocks one after another */
-    float *send;     /* [size][PART]: a block whose end is not the vector's */
-    float *received; /* [count][size][PART] */
+    float *send;     /* [size][largest part]: a block that reaches beyond its piece */
+    float *received; /* [count][size][largest part] */
     double *values;  /* [size][n_values] */
     size_t n_values;
     unsigned char *stops; /* [size] */
-    struct fdit_exchange_traffic traffic;
 };
 
 /* ------------------------------------------------------------------ transport, with its account */
@@ -34,8 +33,8 @@ static enum fdit_status all_to_all(fdit_context *ctx, struct ranked *e, const vo
 {
     double begun = fdit_clock_seconds();
     enum fdit_status status = e->ranks->all_to_all(ctx, e->ranks, send, receive, n);
-    e->traffic.seconds += fdit_clock_seconds() - begun;
-    e->traffic.bytes += (uint64_t)n * (uint64_t)(e->ranks->size - 1);
+    e->x.traffic.seconds += fdit_clock_seconds() - begun;
+    e->x.traffic.bytes += (uint64_t)n * (uint64_t)(e->ranks->size - 1);
     return status;
 }
 
@@ -44,8 +43,8 @@ static enum fdit_status collect(fdit_context *ctx, struct ranked *e, const void 
 {
     double begun = fdit_clock_seconds();
     enum fdit_status status = e->ranks->collect(ctx, e->ranks, send, receive, n);
-    e->traffic.seconds += fdit_clock_seconds() - begun;
-    e->traffic.bytes += e->ranks->rank ? n : 0;
+    e->x.traffic.seconds += fdit_clock_seconds() - begun;
+    e->x.traffic.bytes += e->ranks->rank ? n : 0;
     return status;
 }
 
@@ -53,44 +52,59 @@ static enum fdit_status broadcast(fdit_context *ctx, struct ranked *e, void *byt
 {
     double begun = fdit_clock_seconds();
     enum fdit_status status = e->ranks->broadcast(ctx, e->ranks, bytes, n);
-    e->traffic.seconds += fdit_clock_seconds() - begun;
-    e->traffic.bytes += e->ranks->rank ? 0 : (uint64_t)n * (uint64_t)(e->ranks->size - 1);
+    e->x.traffic.seconds += fdit_clock_seconds() - begun;
+    e->x.traffic.bytes += e->ranks->rank ? 0 : (uint64_t)n * (uint64_t)(e->ranks->size - 1);
     return status;
 }
 
 /* ------------------------------------------------------------------ the gradient */
 
-/* A vector of n numbers goes in blocks; of the block at `base` each process has `part` numbers, rank q those
- * from base + q part on. The last part may reach beyond the vector. */
-static size_t part_of(const struct ranked *e, size_t n, size_t base)
+/* A piece goes in blocks; of the block at `base` each process has `part` numbers of the n that are left, rank
+ * q those from base + q part on. The last part may reach beyond the piece. */
+static size_t part_of(const struct ranked *e, size_t n)
 {
-    size_t size = (size_t)e->ranks->size, part = (n - base + size - 1) / size;
+    size_t size = (size_t)e->ranks->size, part = (n + size - 1) / size;
     return part < PART ? part : PART;
 }
 
-/* Numbers that all blocks' parts of one process have together. */
-static size_t parts_of(const struct ranked *e, size_t n)
+/* Numbers that one process's parts of the pieces before `piece` have together. */
+static size_t parts_before(const struct ranked *e, int piece)
 {
     size_t sum = 0, size = (size_t)e->ranks->size;
-    for (size_t base = 0; base < n; base += part_of(e, n, base) * size)
-        sum += part_of(e, n, base);
+    for (int k = 0; k < piece; k++)
+        for (size_t base = fdit_exchange_begin(&e->x, k); base < e->x.ends[k];) {
+            const size_t part = part_of(e, e->x.ends[k] - base);
+            sum += part;
+            base += part * size;
+        }
     return sum;
 }
 
-static size_t bytes(const struct fdit_exchange *x, size_t n)
+/* The largest part of a block. */
+static size_t largest_part(const struct ranked *e)
 {
-    const struct ranked *e = (const struct ranked *)x;
-    size_t size = (size_t)e->ranks->size;
-    return (parts_of(e, n) + ((size_t)x->count + 1) * size * PART) * sizeof(float);
+    size_t most = 0;
+    for (int k = 0; k < e->x.pieces; k++) {
+        const size_t part = part_of(e, e->x.ends[k] - fdit_exchange_begin(&e->x, k));
+        most = part > most ? part : most;
+    }
+    return most;
 }
 
-static enum fdit_status room(fdit_context *ctx, struct ranked *e, size_t n)
+static size_t bytes(const struct fdit_exchange *x)
+{
+    const struct ranked *e = (const struct ranked *)x;
+    const size_t block = (size_t)e->ranks->size * largest_part(e);
+    return (parts_before(e, x->pieces) + ((size_t)x->count + 1) * block) * sizeof(float);
+}
+
+static enum fdit_status room(fdit_context *ctx, struct ranked *e)
 {
     enum fdit_status status = FDIT_OK;
-    size_t block = (size_t)e->ranks->size * PART;
+    const size_t block = (size_t)e->ranks->size * largest_part(e);
     if (e->sum)
         return FDIT_OK;
-    TRY(fdit_alloc(ctx, parts_of(e, n), sizeof(float), &e->sum));
+    TRY(fdit_alloc(ctx, parts_before(e, e->x.pieces), sizeof(float), &e->sum));
     TRY(fdit_alloc(ctx, block, sizeof(float), &e->send));
     TRY(fdit_alloc(ctx, (size_t)e->x.count * block, sizeof(float), &e->received));
 out:
@@ -112,18 +126,17 @@ static void add_part(const struct ranked *e, float *sum, size_t part, bool begin
         }
 }
 
-static enum fdit_status add(fdit_context *ctx, struct fdit_exchange *x, float *const *vectors, size_t n,
+static enum fdit_status add(fdit_context *ctx, struct fdit_exchange *x, float *const *vectors, int piece,
                             bool begins)
 {
     enum fdit_status status = FDIT_OK;
     struct ranked *e = (struct ranked *)x;
-    size_t size = (size_t)e->ranks->size, own = 0, part;
-    if (!n)
-        return FDIT_OK;
-    TRY(room(ctx, e, n));
-    for (size_t base = 0; base < n; base += part * size) {
-        part = part_of(e, n, base);
-        size_t block = part * size, there = n - base < block ? n - base : block;
+    const size_t size = (size_t)e->ranks->size, end = x->ends[piece];
+    size_t own = parts_before(e, piece), part;
+    TRY(room(ctx, e));
+    for (size_t base = fdit_exchange_begin(x, piece); base < end; base += part * size) {
+        part = part_of(e, end - base);
+        const size_t block = part * size, there = fdit_least(end - base, block);
         for (int k = 0; k < x->count; k++) {
             const float *from = vectors[k] + base;
             if (there < block) {
@@ -140,17 +153,17 @@ out:
     return status;
 }
 
-static enum fdit_status sum(fdit_context *ctx, struct fdit_exchange *x, float *const *vectors, size_t n)
+static enum fdit_status sum(fdit_context *ctx, struct fdit_exchange *x, float *const *vectors, int piece)
 {
     enum fdit_status status = FDIT_OK;
     struct ranked *e = (struct ranked *)x;
-    size_t size = (size_t)e->ranks->size, own = 0, part;
-    for (size_t base = 0; base < n; base += part * size) {
-        part = part_of(e, n, base);
-        size_t there = n - base < part * size ? n - base : part * size;
+    const size_t size = (size_t)e->ranks->size, end = x->ends[piece];
+    size_t own = parts_before(e, piece), part;
+    for (size_t base = fdit_exchange_begin(x, piece); base < end; base += part * size) {
+        part = part_of(e, end - base);
         TRY(collect(ctx, e, e->sum + own, e->received, part * sizeof(float)));
         if (!e->ranks->rank)
-            memcpy(vectors[0] + base, e->received, there * sizeof(float));
+            memcpy(vectors[0] + base, e->received, fdit_least(end - base, part * size) * sizeof(float));
         own += part;
     }
 out:
@@ -177,11 +190,6 @@ static enum fdit_status bring(fdit_context *ctx, struct fdit_exchange *x, const 
                               float *all)
 {
     return collect(ctx, (struct ranked *)x, own, all, (size_t)x->count * n * sizeof *own);
-}
-
-static struct fdit_exchange_traffic traffic_of(const struct fdit_exchange *x)
-{
-    return ((const struct ranked *)x)->traffic;
 }
 
 /* ------------------------------------------------------------------ small things */
@@ -322,7 +330,7 @@ enum fdit_status fdit_exchange_ranks(fdit_context *ctx, struct fdit_ranks *ranks
                                    .agree = agree,
                                    .meet = meet,
                                    .bring = bring,
-                                   .traffic = traffic_of,
+                                   .behind = ranks->size > 1 && ranks->any_thread,
                                    .bytes = bytes,
                                    .free = free_ranked };
     e->ranks = ranks;

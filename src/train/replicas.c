@@ -3,6 +3,7 @@
 
 #include "core/mem.h"
 #include "core/threads.h"
+#include "train/overlap.h"
 #include "train/replica_rows.h"
 
 #include <math.h>
@@ -10,20 +11,26 @@
 /* Numbers of a report: sums of mse and vb, samples, those of the prior, norm of the gradient. */
 enum { REPORT = 7 };
 
+/* Numbers of a gradient that go to other processes at once while the pass computes the rest: 256 KiB. Less
+ * would cost more in messages than it brings. */
+enum { PIECE = 1 << 16 };
+
 struct fdit_replicas {
-    int n;
-    struct fdit_model **models;      /* [n]; the first is not ours */
-    struct fdit_step **steps;        /* [n]; likewise */
-    struct fdit_threads *threads;    /* NULL when alone */
-    struct fdit_exchange *exchange;  /* NULL when alone */
-    struct fdit_exchange *own;       /* the same, where nobody gave one */
-    float **vectors;                 /* [n][elements]: gradients of each device, then values of the first */
-    size_t elements;                 /* of all trained groups, without the table of `rows` */
-    struct fdit_replica_rows *rows;  /* NULL: the class table is one group among the others */
-    bool shared;                     /* the table has gone to all once */
-    struct fdit_step_losses *losses; /* [n]: of the step, but for the optimiser's, which is read later */
-    double *report;                  /* [n][REPORT] */
-    const struct fdit_micro *micro;  /* of the call in progress */
+    int n, micros;
+    struct fdit_model **models;       /* [n]; the first is not ours */
+    struct fdit_step **steps;         /* [n]; likewise */
+    struct fdit_threads *threads;     /* NULL when alone */
+    struct fdit_exchange *exchange;   /* NULL when alone */
+    struct fdit_exchange *own;        /* the same, where nobody gave one */
+    float **vectors;                  /* [n][elements]: gradients of each device, then values of the first */
+    struct fdit_vector_layout layout; /* of all trained groups, without the table of `rows` */
+    size_t elements;                  /* of it */
+    struct fdit_overlap *overlap;     /* of an exchange by shards */
+    struct fdit_replica_rows *rows;   /* NULL: the class table is one group among the others */
+    bool shared;                      /* the table has gone to all once */
+    struct fdit_step_losses *losses;  /* [n]: of the step, but for the optimiser's, which is read later */
+    double *report;                   /* [n][REPORT] */
+    const struct fdit_micro *micro;   /* of the call in progress */
 };
 
 /* Nobody else: no thread, copy or wait. */
@@ -87,6 +94,7 @@ enum fdit_status fdit_replicas_new(fdit_context *ctx, const struct fdit_devices 
     *out = NULL;
     TRY(fdit_alloc(ctx, 1, sizeof *r, &r));
     r->n = n;
+    r->micros = micros;
     r->exchange = exchange;
     TRY(fdit_alloc(ctx, (size_t)n, sizeof *r->models, &r->models));
     TRY(fdit_alloc(ctx, (size_t)n, sizeof *r->steps, &r->steps));
@@ -99,15 +107,17 @@ enum fdit_status fdit_replicas_new(fdit_context *ctx, const struct fdit_devices 
         TRY(add_replica(ctx, r, i, devices->list[i], objective, micros));
     if (in_shards(r))
         TRY(fdit_replica_rows_new(ctx, first, micros, exchange, &r->rows));
-    for (int g = 0; g < first->params.n_groups; g++)
-        if (g != fdit_replica_rows_group(r->rows))
-            r->elements += first->params.groups[g].trained; /* with what aligns the tensors */
+    TRY(fdit_vector_layout_init(ctx, first, fdit_replica_rows_group(r->rows), in_shards(r) ? PIECE : SIZE_MAX,
+                                &r->layout));
+    r->elements = fdit_vector_layout_length(&r->layout);
+    if (exchange)
+        TRY(fdit_exchange_cut(ctx, exchange, r->layout.ends, r->layout.pieces));
     if (!alone(r)) {
         size_t bytes;
         if (!fdit_mul((size_t)n * sizeof(float), r->elements, &bytes))
             bytes = SIZE_MAX;
         if (exchange && exchange->bytes && bytes < SIZE_MAX)
-            bytes += exchange->bytes(exchange, r->elements) + fdit_replica_rows_bytes(r->rows);
+            bytes += exchange->bytes(exchange) + fdit_replica_rows_bytes(r->rows);
         TRY(fdit_plan_add(ctx, &first->plan, FDIT_PLAN_HOST, NULL, bytes, "exchange of gradients"));
     }
     *out = r;
@@ -121,7 +131,9 @@ void fdit_replicas_free(struct fdit_replicas *r)
 {
     if (!r)
         return;
+    fdit_overlap_free(r->overlap);
     fdit_exchange_free(r->own);
+    fdit_vector_layout_fini(&r->layout);
     fdit_replica_rows_free(r->rows);
     fdit_threads_free(r->threads);
     for (int i = 1; i < r->n; i++) {
@@ -182,12 +194,16 @@ enum fdit_status fdit_replicas_allocate(fdit_context *ctx, struct fdit_replicas 
     if (alone(r))
         return FDIT_OK;
     TRY(fdit_threads_new(ctx, r->n, &r->threads));
-    if (!r->exchange)
+    if (!r->exchange) {
         TRY(fdit_exchange_local(ctx, r->threads, r->n, &r->own));
+        TRY(fdit_exchange_cut(ctx, r->own, r->layout.ends, r->layout.pieces));
+    }
     r->exchange = r->exchange ? r->exchange : r->own;
     if (r->rows)
         TRY(fdit_replica_rows_allocate(ctx, r->rows));
     TRY(run_all(ctx, r, allocate_one));
+    if (in_shards(r))
+        TRY(fdit_overlap_new(ctx, r->exchange, &r->layout, r->models, r->vectors, &r->overlap));
 out:
     return status;
 }
@@ -196,39 +212,24 @@ out:
 
 enum direction { READ_GRADIENTS, WRITE_GRADIENTS, READ_VALUES, WRITE_VALUES, READ_AVERAGES, WRITE_AVERAGES };
 
-/* All trained groups of model i, but for the table of r->rows, from or to host memory, in the order of the
- * list. */
+/* All groups of the layout of model i, from or to host memory. */
 static enum fdit_status transfer(fdit_context *ctx, const struct fdit_replicas *r, int i, enum direction way,
                                  float *host)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_model *m = r->models[i];
-    for (int g = 0; g < m->params.n_groups; g++) {
-        const struct fdit_group *group = &m->params.groups[g];
+    for (int k = 0; k < r->layout.n; k++) {
+        const struct fdit_group *group = &m->params.groups[r->layout.group[k]];
         const bool reads = way == READ_GRADIENTS || way == READ_VALUES || way == READ_AVERAGES;
-        if (!group->trained || g == fdit_replica_rows_group(r->rows))
-            continue;
         fdit_buffer *const buffers[] = { group->grad,  group->grad, group->value,
                                          group->value, group->ema,  group->ema };
         struct fdit_tensor t = fdit_tensor_of(buffers[way], FDIT_F32);
         if (reads)
-            TRY(fdit_read(ctx, m->dev, t, host, group->trained));
+            TRY(fdit_read(ctx, m->dev, t, host + r->layout.first[k], group->trained));
         else
-            fdit_write(m->dev, t, host, group->trained);
-        host += group->trained;
+            fdit_write(m->dev, t, host + r->layout.first[k], group->trained);
     }
     status = fdit_device_status(ctx, m->dev);
-out:
-    return status;
-}
-
-static enum fdit_status read_gradients(fdit_context *ctx, void *user, int i)
-{
-    enum fdit_status status = FDIT_OK;
-    struct fdit_replicas *r = user;
-    TRY(transfer(ctx, r, i, READ_GRADIENTS, r->vectors[i]));
-    if (r->rows)
-        TRY(fdit_replica_rows_read_one(ctx, r->rows, r->models[i], i));
 out:
     return status;
 }
@@ -240,7 +241,7 @@ static enum fdit_status read_step(fdit_context *ctx, void *user, int i)
     enum fdit_status status = FDIT_OK;
     struct fdit_replicas *r = user;
     if (!in_shards(r))
-        TRY(read_gradients(ctx, r, i));
+        TRY(transfer(ctx, r, i, READ_GRADIENTS, r->vectors[i]));
     if (!updates(r, i)) {
         fdit_step_report_begin(r->steps[i]);
         TRY(fdit_step_report_end(ctx, r->steps[i], &r->losses[i]));
@@ -311,8 +312,16 @@ static enum fdit_status micro_part(fdit_context *ctx, void *user, int i)
         part.guide_rows += first;
     }
     part.first = part.first || in_shards(r);
+    if (!in_shards(r)) {
+        fdit_step_micro(r->steps[i], &part);
+        return fdit_device_status(ctx, r->models[i]->dev);
+    }
+    fdit_overlap_watch(ctx, r->overlap, i);
     fdit_step_micro(r->steps[i], &part);
-    return fdit_device_status(ctx, r->models[i]->dev);
+    enum fdit_status status = fdit_overlap_watched(r->overlap, i);
+    if (status == FDIT_OK && r->rows)
+        status = fdit_replica_rows_read_one(ctx, r->rows, r->models[i], i);
+    return status == FDIT_OK ? fdit_device_status(ctx, r->models[i]->dev) : status;
 }
 
 enum fdit_status fdit_replicas_micro(fdit_context *ctx, struct fdit_replicas *r,
@@ -327,11 +336,12 @@ enum fdit_status fdit_replicas_micro(fdit_context *ctx, struct fdit_replicas *r,
     if (r->rows)
         TRY(fdit_replica_rows_fetch(ctx, r->rows, r->models, micro->rows, micro->prior ? 0 : micro->samples,
                                     micro->first));
-    TRY(run_all(ctx, r, micro_part));
-    if (in_shards(r)) {
-        TRY(run_all(ctx, r, read_gradients));
-        TRY(r->exchange->add(ctx, r->exchange, r->vectors, r->elements, micro->first));
-    }
+    if (in_shards(r))
+        fdit_overlap_begin(r->overlap, micro->first, micro->index + 1 == r->micros);
+    status = run_all(ctx, r, micro_part);
+    if (in_shards(r))
+        status = fdit_overlap_end(ctx, r->overlap, status);
+    TRY(status);
     if (r->rows)
         TRY(fdit_replica_rows_add(ctx, r->rows));
 out:
@@ -346,7 +356,8 @@ enum fdit_status fdit_replicas_update(fdit_context *ctx, struct fdit_replicas *r
         return FDIT_OK;
     }
     TRY(run_all(ctx, r, read_step));
-    TRY(r->exchange->sum(ctx, r->exchange, r->vectors, r->elements));
+    for (int piece = 0; !in_shards(r) && piece < r->layout.pieces; piece++)
+        TRY(r->exchange->sum(ctx, r->exchange, r->vectors, piece));
     if (!updates(r, 0))
         goto out;
     TRY(transfer(ctx, r, 0, WRITE_GRADIENTS, r->vectors[0]));
@@ -464,6 +475,5 @@ enum fdit_status fdit_replicas_agree(fdit_context *ctx, struct fdit_replicas *r,
 
 struct fdit_exchange_traffic fdit_replicas_traffic(const struct fdit_replicas *r)
 {
-    return r->exchange && r->exchange->traffic ? r->exchange->traffic(r->exchange)
-                                               : (struct fdit_exchange_traffic){ 0 };
+    return r->exchange ? r->exchange->traffic : (struct fdit_exchange_traffic){ 0 };
 }

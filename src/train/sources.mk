@@ -17,6 +17,7 @@ fdit_sources += \
 	src/train/open.c \
 	src/train/optimiser.c src/train/optimiser.h \
 	src/train/options.c src/train/options.h \
+	src/train/overlap.c src/train/overlap.h \
 	src/train/pace.c src/train/pace.h \
 	src/train/preview.c src/train/preview.h \
 	src/train/quality.c src/train/quality.h \
@@ -32,5 +33,6 @@ fdit_sources += \
 	src/train/state.c src/train/state.h \
 	src/train/step.c src/train/step.h \
 	src/train/utility.c src/train/utility.h \
-	src/train/validate.c
+	src/train/validate.c \
+	src/train/vector_layout.c src/train/vector_layout.h
 fdit_sources += src/train/lr_range.c src/train/lr_range.h
