@@ -220,6 +220,63 @@ done
 equal 'the queue is full' "$full" yes
 end # in the middle of a drawing
 
+# The plan is what the process takes: a server whose pictures fill what it keeps, of noise, which PNG makes no smaller.
+# Those that were drawn first are forgotten then.
+good train --data "$source/data/letters-test.tar.gz" --from-scratch --tune full --model 32,1,2,4 --size 64 --channels 3 \
+    --batch 2 --steps 1 --preview-every 0 --quiet --out noise
+good serve --base noise/delta.safetensors --plan --json --picture-memory 2100K
+planned=$(sed 's/.*"process_bytes":\([0-9]*\).*/\1/' stdout) host=$(sed 's/.*"host_bytes":\([0-9]*\).*/\1/' stdout)
+checks=$((checks + 1))
+[ "$host" -ge 2150400 ] || fail 'the plan lacks the pictures' "$(cat stdout)"
+begin --base noise/delta.safetensors --picture-memory 2100K
+how='"sampler":"ddim","steps":2'
+api draw -H 'Content-Type: application/json' -d '{"classes":"#0","per-class":250}'
+each_word picture-memory answer 'too many bytes'
+equal 'too many bytes' "$status" 429
+for k in $(seq 6); do
+    draw "{\"classes\":\"#0\",\"seed\":$k,\"per-class\":100,$how}"
+    await "$order" done
+done
+api orders
+checks=$((checks + 1))
+grep -q '"order":6,' answer && ! grep -q '"order":1,' answer || fail 'what is kept' "$(cat answer)"
+peak=$(sed -n 's/^VmHWM:[^0-9]*\([0-9]*\) kB/\1/p' /proc/$child/status 2>/dev/null)
+end
+if [ -n "${FDIT_SANITIZE-}" ]; then
+    echo 'the memory of the server is left out: a sanitizer takes memory of its own'
+elif [ -n "$peak" ]; then
+    checks=$((checks + 1))
+    most=$((planned / 20 > 12000000 ? planned / 20 : 12000000))
+    [ $((peak * 1024)) -lt $((planned + most)) ] && [ $((peak * 1024)) -gt $((planned - most)) ] ||
+        fail "$peak KiB measured, $planned bytes planned"
+fi
+
+# A base on latents: pictures in the making are seen by a linear map once one was decoded, and those that are done stay
+# the autoencoder's.
+vae=$source/tests/fixtures/vae
+mkdir shapes
+gzip -dc "$source/data/letters-test.tar.gz" | (cd shapes && tar xf - A/mono B/mono) || exit 99
+good encode shapes latents --vae "$vae" --size 32 --workers 1 --quiet
+good train --data latents --from-scratch --tune full --model 16,2,2,2 --size 4 --channels 4 --batch 4 --steps 1 \
+    --preview-every 0 --quiet --out hidden
+refused '--vae' serve --base hidden/delta.safetensors
+begin --base hidden/delta.safetensors --vae "$vae"
+draw '{"classes":"#0","per-class":2,"sampler":"ddim","steps":3}'
+await "$order" done
+good sample --base hidden/delta.safetensors --vae "$vae" --classes '#0' --per-class 2 --sampler ddim --steps 3 --out seen
+as_sample "$order" seen 0 1
+draw '{"classes":"all","per-class":32,"steps":1000}'
+for k in 1 2; do
+    status=204 waited=0
+    while [ "$status" = 204 ] && [ $waited -lt 100 ]; do
+        api "preview?order=$order&picture=0"
+        waited=$((waited + 1))
+    done
+    equal "preview $k of latents" "$status" 200
+    has "preview $k of latents" answer IHDR
+done
+end
+
 # ------------------------------------------------------------------ two deltas, real pictures, runs, numbers
 # number KEY FILE: of its last line that has one
 number() { sed -n "s/.*\"$1\":\([0-9]*\).*/\1/p" "$2" | tail -n 1; }

@@ -8,6 +8,7 @@
 #include "devices.h"
 #include "model_fixture.h"
 #include "net/net_internal.h"
+#include "vae/projection.h"
 #include "vae/vae.h"
 
 #include <math.h>
@@ -538,13 +539,65 @@ START_TEST(convolutions)
 }
 END_TEST
 
+/* A decoder that is linear is found again, whatever stands in some cells; the newest picture counts most. */
+START_TEST(projection)
+{
+    enum {
+        L = 4,
+        C = 3,
+        HIGH = 5,
+        WIDE = 7,
+        FACTOR = 3,
+        CELLS = HIGH * WIDE,
+        PIXELS = CELLS * FACTOR * FACTOR
+    };
+    static float x[L * CELLS], picture[C * PIXELS], seen[C * PIXELS];
+    struct test_rng rng = test_rng_new("projection");
+    struct fdit_projection *p;
+    const struct fdit_projection_size size = { L, C, HIGH, WIDE, FACTOR };
+    ck_assert_ok(ctx, fdit_projection_new(ctx, &size, &p));
+    ck_assert(!fdit_projection_ready(p));
+    fdit_projection_make(p, x, seen);
+    for (size_t i = 0; i < C * PIXELS; i++)
+        ck_assert_float_eq(seen[i], 0);
+    for (int round = 0; round < 40; round++) {
+        const float gain = round < 3 ? -1 : 1; /* another decoder at first */
+        for (size_t i = 0; i < L * CELLS; i++)
+            x[i] = (float)test_int(&rng, 2000) / 1000 - 1;
+        for (size_t c = 0; c < C; c++)
+            for (size_t i = 0; i < PIXELS; i++) {
+                const size_t y = i / (WIDE * FACTOR) / FACTOR, column = i % (WIDE * FACTOR) / FACTOR;
+                float sum = 0.125f * (float)c;
+                for (size_t l = 0; l < L; l++)
+                    sum += gain * x[l * CELLS + y * WIDE + column] * (float)((l * 3 + c) % 5) / 8;
+                picture[c * PIXELS + i] = sum;
+            }
+        if (round == 2)
+            x[11] = NAN;
+        if (round == 39)
+            break;
+        fdit_projection_learn(p, x, picture);
+        ck_assert(fdit_projection_ready(p));
+    }
+    fdit_projection_make(p, x, seen);
+    for (size_t c = 0; c < C; c++)
+        for (size_t y = 0; y < HIGH; y++)
+            for (size_t k = 0; k < WIDE; k++) { /* in the centre of a cell */
+                const size_t at = c * PIXELS + (y * FACTOR + 1) * WIDE * FACTOR + k * FACTOR + 1;
+                ck_assert_msg(fabsf(seen[at] - picture[at]) < 1e-4f, "%zu: %g, not %g", at, (double)seen[at],
+                              (double)picture[at]);
+            }
+    fdit_projection_free(p);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("vae");
     TCase *tcase = tcase_create("vae");
     tcase_add_checked_fixture(tcase, setup, teardown);
-    const TTest *tests[] = { trace, against_diffusers, bands, memory, interrupted, configs, files, noise,
-                             peer,  convolutions };
+    const TTest *tests[] = { trace, against_diffusers, bands,     memory, interrupted, configs, files, noise,
+                             peer,  convolutions,      projection };
     for (size_t i = 0; i < sizeof tests / sizeof *tests; i++)
         tcase_add_test(tcase, tests[i]);
     suite_add_tcase(suite, tcase);

@@ -25,6 +25,7 @@ struct args {
     int port;
     const char *hosts[MOST_HOSTS];
     int n_hosts;
+    size_t picture_bytes;
 };
 
 static enum fdit_status parse_run(fdit_context *ctx, void *args, const char *value)
@@ -94,6 +95,10 @@ static const struct fdit_option options[] = {
     { ROW(PARSE, "by-class", "FILE.tsv", tables), .parse = parse_table,
       .help = "table with numbers of each class, as of 'eval --by-class'; several times for several" },
     FDIT_HEADING("Server"),
+    { ROW(SIZE, "picture-memory", "SIZE", picture_bytes), .usual = "256M",
+      .help =
+          "memory for pictures that are drawn: older ones make room, and an order whose pictures could take "
+          "more is refused" },
     { ROW(INT, "port", "N", port), FDIT_RANGE(0, 65535), .usual = "8080",
       .help = "port of the page; 0: one that is free" },
     { ROW(TEXT, "listen", "ADDRESS", listen), .usual = "127.0.0.1",
@@ -232,7 +237,7 @@ static enum fdit_status serve(struct fdit_cli *cli, struct args *a, struct work 
     a->o.precision = fdit_device_precision(w->devices.list[0]);
     a->o.storage = cli->weights;
     a->o.memory = cli->memory;
-    TRY(fdit_studio_open(cli->ctx, &w->devices, &a->o, &w->studio));
+    TRY(fdit_studio_open(cli->ctx, &w->devices, &a->o, a->picture_bytes, &w->studio));
     TRY(open_shown(cli, a, w));
     const struct fdit_api_shown shown = { w->real, &w->numbers, a->runs, a->n_runs };
     TRY(fdit_api_new(cli->ctx, w->studio, &shown, &w->api));
@@ -243,8 +248,9 @@ static enum fdit_status serve(struct fdit_cli *cli, struct args *a, struct work 
                                            .files = fdit_page_files,
                                            .answer = fdit_api_answer,
                                            .user = w->api };
-    for (int i = 0; i < fdit_studio_models(w->studio); i++)
-        TRY(fdit_cli_plan(cli, fdit_studio_plan(w->studio, i), 0));
+    TRY(fdit_studio_plan(cli->ctx, w->studio));
+    for (int i = 0; i < w->devices.n; i++)
+        TRY(fdit_cli_plan(cli, fdit_studio_plan_of(w->studio, i), 0));
     if (cli->plan)
         goto out;
     TRY(fdit_studio_start(cli->ctx, w->studio));

@@ -6,6 +6,7 @@
 #include "core/threads.h"
 #include "model/merge.h"
 #include "sample/pixels.h"
+#include "vae/projection.h"
 
 #include <string.h>
 
@@ -31,8 +32,9 @@ struct fdit_painter {
     int model_channels;
     size_t item;
     bool decodes;
-    int size, channels; /* of pictures */
-    float *decoded;     /* [channels, size, size] */
+    int size, channels;                 /* of pictures */
+    float *decoded;                     /* [channels, size, size] */
+    struct fdit_projection *projection; /* NULL: no glances, or x is a picture */
     /* the drawing in progress */
     const struct fdit_picture_spec *pictures;
     int todo;
@@ -41,6 +43,12 @@ struct fdit_painter {
 };
 
 /* ------------------------------------------------------------------ making */
+
+/* That it opened itself. */
+static struct fdit_vae *own_vae(const struct fdit_painter *p)
+{
+    return p->source && !p->options.lent_vae ? p->vae : NULL;
+}
 
 /* Opens the autoencoder and says what pictures come out. */
 static enum fdit_status open_decoder(fdit_context *ctx, struct fdit_painter *p)
@@ -51,7 +59,10 @@ static enum fdit_status open_decoder(fdit_context *ctx, struct fdit_painter *p)
     const char *path = p->options.vae;
     if (!path)
         goto out;
-    TRY(fdit_vae_open(ctx, path, &p->vae));
+    if (p->options.lent_vae)
+        p->vae = p->options.lender->vae;
+    else
+        TRY(fdit_vae_open(ctx, path, &p->vae));
     const struct fdit_vae_config *v = fdit_vae_config_of(p->vae);
     if (v->latent_channels != c->channels)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--vae %s has latents of %d channels, %s works on %d%s", path,
@@ -60,7 +71,7 @@ static enum fdit_status open_decoder(fdit_context *ctx, struct fdit_painter *p)
     if (v->out_channels != 1 && v->out_channels != 3)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--vae %s makes pictures of %d channels; a PNG has 1 or 3", path,
              v->out_channels);
-    if (p->options.vae_scale > 0)
+    if (own_vae(p) && p->options.vae_scale > 0)
         fdit_vae_set_scale(p->vae, p->options.vae_scale);
 out:
     return status;
@@ -84,6 +95,14 @@ static enum fdit_status describe(fdit_context *ctx, struct fdit_painter *p, cons
     p->decodes = p->channels == 1 || p->channels == 3;
     TRY(fdit_alloc(ctx, (size_t)p->size * (size_t)p->size * (size_t)p->channels, sizeof *p->decoded,
                    &p->decoded));
+    if (p->options.glances)
+        TRY(fdit_projection_new(ctx,
+                                &(struct fdit_projection_size){ .latents = c->channels,
+                                                                .channels = p->channels,
+                                                                .height = c->input_size,
+                                                                .width = c->input_size,
+                                                                .factor = p->size / c->input_size },
+                                &p->projection));
 out:
     return status;
 }
@@ -149,10 +168,10 @@ void fdit_painter_free(struct fdit_painter *p)
     if (!p)
         return;
     free_models(p);
-    if (p->source)
-        fdit_vae_free(p->vae);
+    fdit_vae_free(own_vae(p));
     fdit_free(p->replicas);
     fdit_free(p->decoded);
+    fdit_projection_free(p->projection);
     fdit_free(p);
 }
 
@@ -235,7 +254,7 @@ static enum fdit_status plan_models(fdit_context *ctx, struct fdit_painter *p,
         TRY(plan_replica(ctx, p, &p->replicas[i], &g));
         g.on_step = NULL; /* steps are counted on the first device */
     }
-    if (p->vae)
+    if (own_vae(p))
         TRY(fdit_plan_join(ctx, &p->replicas[0].plan, fdit_vae_plan_of(p->vae), ""));
     TRY(fdit_plan_add(ctx, &p->replicas[0].plan, FDIT_PLAN_HOST, NULL,
                       (size_t)fdit_painter_round(p) * p->item * sizeof(float), "pictures of a batch"));
@@ -280,7 +299,7 @@ enum fdit_status fdit_painter_plan(fdit_context *ctx, struct fdit_painter *p,
     }
     if (pictures && (size_t)batch > pictures)
         batch = (int)pictures;
-    if (p->vae)
+    if (own_vae(p))
         TRY(plan_decoder(ctx, p, how));
     TRY(plan_models(ctx, p, how, batch));
     while (!how->batch && batch > 1 && limit && fdit_plan_device_bytes(plan) > limit) {
@@ -339,7 +358,7 @@ enum fdit_status fdit_painter_allocate(fdit_context *ctx, struct fdit_painter *p
 {
     enum fdit_status status = FDIT_OK;
     TRY(allocate_replica(ctx, &p->replicas[0]));
-    if (p->vae)
+    if (own_vae(p))
         TRY(fdit_vae_allocate(ctx, p->vae));
     for (int i = 1; i < p->n; i++)
         TRY(allocate_replica(ctx, &p->replicas[i]));
@@ -494,9 +513,21 @@ enum fdit_status fdit_painter_decode(fdit_context *ctx, struct fdit_painter *p, 
              p->model_channels);
     if (p->vae)
         TRY(fdit_vae_decode(ctx, p->vae, x, p->decoded));
+    if (p->projection)
+        fdit_projection_learn(p->projection, x, p->decoded);
     fdit_pixels(p->vae ? p->decoded : x, p->channels, (size_t)p->size * (size_t)p->size, pixels);
 out:
     return status;
+}
+
+enum fdit_status fdit_painter_glance(fdit_context *ctx, struct fdit_painter *p, const float *x,
+                                     uint8_t *pixels)
+{
+    if (!p->projection || !fdit_projection_ready(p->projection))
+        return fdit_painter_decode(ctx, p, x, pixels);
+    fdit_projection_make(p->projection, x, p->decoded);
+    fdit_pixels(p->decoded, p->channels, (size_t)p->size * (size_t)p->size, pixels);
+    return FDIT_OK;
 }
 
 struct fdit_model *fdit_painter_model(const struct fdit_painter *p)

@@ -31,9 +31,11 @@ struct fdit_painter_options {
     size_t memory;           /* bytes of a device to keep to; 0: what the device has */
     bool merge;              /* adapters into the weights (model/merge.h) */
     bool new_table;          /* fdit_painter_load leaves the class table to the caller */
-    /* A painter on the same devices over the same base (source.h, beside), loaded before this one and freed
-     * after it: matrices that both take from the base are its. NULL: none. */
+    /* A painter on the same devices over the same base (source.h, beside), planned and loaded before this one
+     * and freed after it: matrices that both take from the base are its. NULL: none. */
     const struct fdit_painter *lender;
+    bool glances;  /* fdit_painter_glance: decoding teaches it */
+    bool lent_vae; /* the lender's autoencoder as well, which is the same: one of the two draws at a time */
 };
 
 /* `source` (its `files`, and `guide.files` where the guide is another model) and the devices must
@@ -97,6 +99,10 @@ int fdit_painter_channels(const struct fdit_painter *p);
 /* x [C, S, S] of one picture to pixels [size, size, channels]. FDIT_ERROR_ARGUMENT for latents without an
  * autoencoder. */
 enum fdit_status fdit_painter_decode(fdit_context *ctx, struct fdit_painter *p, const float *x,
+                                     uint8_t *pixels);
+/* The same by a linear map that is fitted to what was decoded (vae/projection.h), in a hundredth of the time;
+ * by the autoencoder itself as long as nothing was, and where x is a picture. With options.glances. */
+enum fdit_status fdit_painter_glance(fdit_context *ctx, struct fdit_painter *p, const float *x,
                                      uint8_t *pixels);
 struct fdit_model *fdit_painter_model(const struct fdit_painter *p);   /* of the first device */
 const struct fdit_vae *fdit_painter_vae(const struct fdit_painter *p); /* NULL: none */

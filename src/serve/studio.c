@@ -5,6 +5,7 @@
 #include "core/file.h"
 #include "core/mem.h"
 #include "core/phase.h"
+#include "core/text.h"
 #include "sample/contact_sheet.h"
 
 #include <errno.h>
@@ -17,6 +18,36 @@
 #include <unistd.h>
 
 /* ------------------------------------------------------------------ models */
+
+static enum fdit_status new_painter(fdit_context *ctx, struct fdit_studio *s, struct fdit_studio_model *m)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_sample_options *o = &m->shown.options;
+    const struct fdit_studio_model *first = m == s->models ? NULL : &s->models[0];
+    TRY(fdit_painter_new(ctx, s->devices, &m->shown.source,
+                         &(struct fdit_painter_options){ .storage = o->storage,
+                                                         .vae = o->vae,
+                                                         .vae_scale = o->vae_scale,
+                                                         .memory = o->memory,
+                                                         .merge = o->merge,
+                                                         .lender = first ? first->painter : NULL,
+                                                         .glances = true,
+                                                         .lent_vae = first != NULL },
+                         &m->painter));
+    if (!fdit_painter_decodes(m->painter))
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "%s works on latents (%d channels); give the autoencoder that decodes them, --vae FILE", o->base,
+             m->shown.source.files.config.channels);
+out:
+    return status;
+}
+
+/* Of noise, which PNG makes no smaller, with its parameters. */
+static size_t most_of_a_picture(const struct fdit_order_model *m)
+{
+    const size_t side = (size_t)m->size, row = side * (size_t)m->channels + 1;
+    return side * row + side * row / 100 + 8192;
+}
 
 static enum fdit_status open_model(fdit_context *ctx, struct fdit_studio *s,
                                    const struct fdit_sample_options *o, int i)
@@ -31,18 +62,7 @@ static enum fdit_status open_model(fdit_context *ctx, struct fdit_studio *s,
     s->n_models = i + 1; /* from here on there is something to free */
     TRY(fdit_sample_source_open_beside(ctx, o, first ? &first->shown.source : NULL, &m->shown.source));
     TRY(fdit_config_name(ctx, &m->shown.source.files.config, &m->shown.name));
-    TRY(fdit_painter_new(ctx, s->devices, &m->shown.source,
-                         &(struct fdit_painter_options){ .storage = o->storage,
-                                                         .vae = o->vae,
-                                                         .vae_scale = o->vae_scale,
-                                                         .memory = o->memory,
-                                                         .merge = o->merge,
-                                                         .lender = first ? first->painter : NULL },
-                         &m->painter));
-    if (!fdit_painter_decodes(m->painter))
-        FAIL(ctx, FDIT_ERROR_ARGUMENT,
-             "%s works on latents (%d channels); give the autoencoder that decodes them, --vae FILE", o->base,
-             m->shown.source.files.config.channels);
+    TRY(new_painter(ctx, s, m));
     m->shown.pixels = !fdit_painter_vae(m->painter);
     m->shown.size = fdit_painter_size(m->painter);
     m->shown.channels = fdit_painter_channels(m->painter);
@@ -53,25 +73,9 @@ out:
     return status;
 }
 
-static enum fdit_status plan_model(fdit_context *ctx, struct fdit_studio *s, struct fdit_studio_model *m)
-{
-    enum fdit_status status = FDIT_OK;
-    struct fdit_sample_options o = m->shown.options;
-    TRY(fdit_sample_settle(ctx, &o, &m->shown.source, m->shown.pixels));
-    struct fdit_generator_options how = fdit_sample_way(&o, &m->shown.source);
-    if (s->round)
-        how.batch = s->round / s->devices->n;
-    TRY(fdit_painter_plan(ctx, m->painter, &how, 0));
-    for (int i = 0; i < fdit_painter_devices(m->painter); i++)
-        TRY(fdit_painter_check(ctx, m->painter, i));
-    s->round = fdit_painter_round(m->painter);
-    s->item = fdit_painter_item(m->painter);
-out:
-    return status;
-}
-
 enum fdit_status fdit_studio_open(fdit_context *ctx, const struct fdit_devices *devices,
-                                  const struct fdit_sample_options *o, struct fdit_studio **out)
+                                  const struct fdit_sample_options *o, size_t picture_bytes,
+                                  struct fdit_studio **out)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_studio *s = NULL;
@@ -80,20 +84,115 @@ enum fdit_status fdit_studio_open(fdit_context *ctx, const struct fdit_devices *
     TRY(fdit_alloc(ctx, 1, sizeof *s, &s));
     s->ctx = ctx;
     s->devices = devices;
+    s->picture_bytes = picture_bytes;
     TRY(fdit_alloc(ctx, (size_t)n, sizeof *s->models, &s->models));
+    TRY(fdit_alloc(ctx, (size_t)devices->n, sizeof *s->plans, &s->plans));
     s->locks = !pthread_mutex_init(&s->lock, NULL) && !pthread_cond_init(&s->work, NULL) &&
                !pthread_cond_init(&s->told, NULL);
     if (!s->locks)
         FAIL(ctx, FDIT_ERROR_MEMORY, "out of memory for the queue of drawings");
     for (int i = 0; i < n; i++)
         TRY(open_model(ctx, s, o, i));
-    for (int i = 0; i < n; i++)
-        TRY(plan_model(ctx, s, &s->models[i]));
+    s->picture_most = most_of_a_picture(&s->models[0].shown);
     *out = s;
     return FDIT_OK;
 out:
     fdit_studio_close(s);
     return status;
+}
+
+/* ------------------------------------------------------------------ the plan */
+
+/* batch 0: what the first model takes alone. */
+static enum fdit_status plan_painters(fdit_context *ctx, struct fdit_studio *s, int batch)
+{
+    enum fdit_status status = FDIT_OK;
+    for (int i = 0; i < s->n_models; i++) {
+        struct fdit_studio_model *m = &s->models[i];
+        struct fdit_sample_options o = m->shown.options;
+        TRY(fdit_sample_settle(ctx, &o, &m->shown.source, m->shown.pixels));
+        struct fdit_generator_options how = fdit_sample_way(&o, &m->shown.source);
+        if (batch)
+            how.batch = batch;
+        if (!m->painter)
+            TRY(new_painter(ctx, s, m));
+        TRY(fdit_painter_plan(ctx, m->painter, &how, 0));
+        batch = fdit_painter_batch(m->painter);
+    }
+    s->round = fdit_painter_round(s->models[0].painter);
+    s->item = fdit_painter_item(s->models[0].painter);
+out:
+    return status;
+}
+
+/* What the process holds was counted for each painter, and stands here once, at the end. */
+static enum fdit_status join_painters(fdit_context *ctx, struct fdit_studio *s, int device)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_plan *plan = &s->plans[device];
+    fdit_plan_fini(plan);
+    *plan = (struct fdit_plan){ .title = fdit_painter_plan_of(s->models[0].painter, device)->title };
+    for (int i = 0; i < s->n_models; i++) {
+        const struct fdit_plan *part = fdit_painter_plan_of(s->models[i].painter, device);
+        const char *delta = s->n_models > 1 ? s->models[i].shown.options.delta : NULL;
+        for (size_t k = 0; k < part->n; k++)
+            if (part->list[k].kind != FDIT_PLAN_PROCESS)
+                TRY(fdit_plan_add(ctx, plan, part->list[k].kind, part->list[k].where, part->list[k].bytes,
+                                  "%s%s%s", delta ? delta : "", delta ? ": " : "", part->list[k].label));
+    }
+    fdit_plan_share_workspace(plan); /* one draws at a time */
+    if (device)
+        goto out;
+    TRY(fdit_plan_add(ctx, plan, FDIT_PLAN_HOST, NULL, s->picture_bytes, "pictures that are kept"));
+    TRY(fdit_plan_add_process(ctx, plan, s->devices->list[device]));
+out:
+    return status;
+}
+
+static size_t limit_of(const struct fdit_studio *s, int device)
+{
+    const size_t asked = s->models[0].shown.options.memory;
+    return asked ? asked : fdit_device_info(s->devices->list[device])->memory;
+}
+
+static bool fits(const struct fdit_studio *s)
+{
+    for (int i = 0; i < s->devices->n; i++)
+        if (limit_of(s, i) && fdit_plan_device_bytes(&s->plans[i]) > limit_of(s, i))
+            return false;
+    return true;
+}
+
+static void free_painters(struct fdit_studio *s)
+{
+    for (int i = s->n_models; i-- > 0;) { /* the lender last */
+        fdit_painter_free(s->models[i].painter);
+        s->models[i].painter = NULL;
+    }
+}
+
+enum fdit_status fdit_studio_plan(fdit_context *ctx, struct fdit_studio *s)
+{
+    enum fdit_status status = FDIT_OK;
+    const int wanted = s->models[0].shown.options.batch;
+    for (int batch = wanted;; batch = s->round / s->devices->n / 2) {
+        TRY(plan_painters(ctx, s, batch));
+        for (int i = 0; i < s->devices->n; i++)
+            TRY(join_painters(ctx, s, i));
+        if (wanted || s->round == s->devices->n || fits(s))
+            break;
+        free_painters(s); /* a borrower points at its lender's model */
+    }
+    for (int i = 0; i < s->devices->n; i++)
+        TRY(fdit_plan_check(ctx, &s->plans[i], s->devices->list[i], limit_of(s, i),
+                            "use a smaller --batch, fewer --delta at a time, or --weights in 16 bits"));
+out:
+    return status;
+}
+
+const struct fdit_plan *fdit_studio_plan_of(const struct fdit_studio *s, int i)
+{
+    return &s->plans[i];
 }
 
 static enum fdit_status load_models(fdit_context *ctx, struct fdit_studio *s)
@@ -168,12 +267,15 @@ void fdit_studio_close(struct fdit_studio *s)
         return;
     for (int i = 0; i < s->n_orders; i++)
         fdit_order_free(s->orders[i]);
-    for (int i = s->n_models; i-- > 0;) { /* the lender last */
-        fdit_painter_free(s->models[i].painter);
+    free_painters(s);
+    for (int i = s->n_models; i-- > 0;) {
         fdit_sample_source_close(&s->models[i].shown.source);
         fdit_free(s->models[i].shown.name);
     }
+    for (int i = 0; s->plans && i < s->devices->n; i++)
+        fdit_plan_fini(&s->plans[i]);
     fdit_free(s->preview.bytes);
+    fdit_free(s->plans);
     fdit_free(s->models);
     fdit_free(s->x);
     fdit_free(s->pixels);
@@ -196,11 +298,6 @@ int fdit_studio_models(const struct fdit_studio *s)
 const struct fdit_order_model *fdit_studio_model(const struct fdit_studio *s, int model)
 {
     return &s->models[model].shown;
-}
-
-const struct fdit_plan *fdit_studio_plan(const struct fdit_studio *s, int model)
-{
-    return fdit_painter_plan_of(s->models[model].painter, 0);
 }
 
 int fdit_studio_round(const struct fdit_studio *s)
@@ -234,12 +331,26 @@ static enum fdit_status no_order(fdit_context *ctx, int64_t id)
 static enum fdit_status queue_order(fdit_context *ctx, struct fdit_studio *s, struct fdit_order *o)
 {
     int open = 0;
-    for (int i = 0; i < s->n_orders; i++)
-        open += fdit_order_open(s->orders[i]);
+    size_t pictures = o->request.n;
+    char all[32], most[32];
+    for (int i = 0; i < s->n_orders; i++) {
+        if (!fdit_order_open(s->orders[i]))
+            continue;
+        open++;
+        pictures += s->orders[i]->request.n;
+    }
     if (s->stopping || open >= FDIT_STUDIO_MOST_ORDERS ||
         s->n_orders == FDIT_STUDIO_KEPT_ORDERS + FDIT_STUDIO_MOST_ORDERS)
         return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED,
                          "the queue is full (%d drawings); wait for some, or cancel them", open);
+    fdit_format_size(pictures * s->picture_most, all);
+    fdit_format_size(s->picture_bytes, most);
+    if (pictures * s->picture_most > s->picture_bytes)
+        return fdit_fail(
+            ctx, FDIT_ERROR_UNSUPPORTED,
+            "the queue is full: its pictures can take %s, 'serve' keeps %s; wait for some, ask for "
+            "fewer, or start it with more --picture-memory",
+            all, most);
     o->id = ++s->last_id;
     s->orders[s->n_orders++] = o;
     fdit_studio_tell(s, o);

@@ -4,7 +4,8 @@
  * wait for the whole of a long one.
  *
  *     struct fdit_studio *s = NULL;
- *     TRY(fdit_studio_open(ctx, &devices, &options, &s)); // files, plans; no weights yet
+ *     TRY(fdit_studio_open(ctx, &devices, &options, picture_bytes, &s)); // files
+ *     TRY(fdit_studio_plan(ctx, s));                      // no weights yet
  *     TRY(fdit_studio_start(ctx, s));                     // weights, and the thread
  *     ... fdit_studio_order, fdit_studio_picture, ... from any thread
  *     if (!fdit_studio_stop(s, 4))                        // it still works on a step
@@ -17,17 +18,22 @@
 #include "serve/order.h"
 
 enum {
-    FDIT_STUDIO_MOST_ORDERS = 64,       /* that wait or are drawn */
-    FDIT_STUDIO_KEPT_ORDERS = 256,      /* with those that are done; older ones are forgotten */
-    FDIT_STUDIO_KEPT_BYTES = 256 << 20, /* of their pictures */
+    FDIT_STUDIO_MOST_ORDERS = 64,  /* that wait or are drawn */
+    FDIT_STUDIO_KEPT_ORDERS = 256, /* with those that are done; older ones are forgotten */
 };
 
 struct fdit_studio;
 
-/* Opens base, deltas (o->deltas, each a model beside the base) and autoencoder, and plans. Without an
- * autoencoder for a model on latents: FDIT_ERROR_ARGUMENT. ctx, devices and texts of o must outlive it. */
+/* Opens base, deltas (o->deltas, each a model beside the base) and autoencoder. Files of pictures take
+ * picture_bytes at the most. Without an autoencoder for a model on latents: FDIT_ERROR_ARGUMENT. ctx, devices
+ * and texts of o must outlive it. */
 enum fdit_status fdit_studio_open(fdit_context *ctx, const struct fdit_devices *devices,
-                                  const struct fdit_sample_options *o, struct fdit_studio **out);
+                                  const struct fdit_sample_options *o, size_t picture_bytes,
+                                  struct fdit_studio **out);
+/* Plans all models together with the pictures that are kept and what the process holds at this moment: so
+ * after all else that it will hold. Without a batch in the options it is the largest sensible one with which
+ * the models fit beside each other. FDIT_ERROR_DEVICE where they do not. */
+enum fdit_status fdit_studio_plan(fdit_context *ctx, struct fdit_studio *s);
 /* Reads the weights, with a phase (core/phase.h), and begins to draw what is ordered. */
 enum fdit_status fdit_studio_start(fdit_context *ctx, struct fdit_studio *s);
 /* Drops the queue and stops between two steps. False: a step takes longer than so many seconds; then
@@ -37,14 +43,14 @@ void fdit_studio_close(struct fdit_studio *s); /* after fdit_studio_stop; NULL i
 
 int fdit_studio_models(const struct fdit_studio *s); /* the deltas, or 1: the base */
 const struct fdit_order_model *fdit_studio_model(const struct fdit_studio *s, int model);
-/* NULL before it is planned. */
-const struct fdit_plan *fdit_studio_plan(const struct fdit_studio *s, int model);
+/* Of device i; that of the first has what is on the host. */
+const struct fdit_plan *fdit_studio_plan_of(const struct fdit_studio *s, int i);
 int fdit_studio_round(const struct fdit_studio *s); /* pictures at once */
 
 /* ---- from any thread; an order that is not there is FDIT_ERROR_ARGUMENT */
 
 /* Queues what the JSON asks for (order.h, and "delta": number of the model) and puts the order's answer.
- * FDIT_ERROR_UNSUPPORTED when the queue is full. */
+ * FDIT_ERROR_UNSUPPORTED when the queue is full, or its pictures could take more than picture_bytes. */
 enum fdit_status fdit_studio_order(fdit_context *ctx, struct fdit_studio *s, const json_t *asked,
                                    struct fdit_json *answer);
 enum fdit_status fdit_studio_cancel(fdit_context *ctx, struct fdit_studio *s, int64_t id);

@@ -89,7 +89,7 @@ static void make_preview(struct fdit_studio *s, int place)
     if (!ctx)
         return;
     if (fdit_painter_look(ctx, m->painter, place, s->x) == FDIT_OK &&
-        fdit_painter_decode(ctx, m->painter, s->x + (size_t)place * s->item, s->pixels) == FDIT_OK &&
+        fdit_painter_glance(ctx, m->painter, s->x + (size_t)place * s->item, s->pixels) == FDIT_OK &&
         fdit_png_encode(ctx, &picture, &bytes, &n) != FDIT_OK)
         bytes = NULL;
     fdit_context_free(ctx);
@@ -194,13 +194,14 @@ out:
 
 /* ------------------------------------------------------------------ the thread */
 
-/* Those that are done make room, the oldest first. */
+/* Those that are done make room for the pictures of a round, the oldest first. */
 static void forget_old(struct fdit_studio *s)
 {
+    const size_t round = (size_t)s->round * s->picture_most;
     int kept = 0, excess = s->n_orders - FDIT_STUDIO_KEPT_ORDERS;
     for (int i = 0; i < s->n_orders; i++) {
         struct fdit_order *o = s->orders[i];
-        if (!fdit_order_open(o) && !o->held && (excess > 0 || s->bytes > FDIT_STUDIO_KEPT_BYTES)) {
+        if (!fdit_order_open(o) && !o->held && (excess > 0 || s->bytes + round > s->picture_bytes)) {
             s->bytes -= o->bytes;
             excess--;
             fdit_order_free(o);

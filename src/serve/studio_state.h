@@ -25,7 +25,9 @@ struct fdit_studio {
     const struct fdit_devices *devices;
     struct fdit_studio_model *models;
     int n_models;
+    struct fdit_plan *plans; /* [devices->n] of all models together */
     size_t item;
+    size_t picture_bytes, picture_most; /* of all files, and of one at the most */
     /* of a round: */
     int round;
     float *x;
