@@ -65,6 +65,8 @@ bad 2 'give its file, as inception-tf:FILE' eval gen --real real --features ince
 bad 1 'the heads of LPIPS' eval gen --features "inception-tf:$net" --metrics none --lpips "$alex"
 bad 1 'not a network of LPIPS' eval gen --features "inception-tf:$net" --metrics none --lpips "$net"
 bad 2 '--lpips FILE[,HEADS]' eval gen --metrics lpips
+mkdir tiny && gzip -dc "$source/data/letters-test.tar.gz" | (cd tiny && tar xf - A/mono B/mono) || exit 99
+bad 2 'pictures of 24 pixels are too small for' eval tiny --metrics none --lpips "$alex,$fixtures/lpips_alex_small.pth"
 bad 2 'is a file of features' eval clean.safetensors --lpips "$alex"
 bad 2 'give one of the two' eval gen --lpips "$alex" --no-classes
 finish

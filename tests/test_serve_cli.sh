@@ -277,6 +277,21 @@ for k in 1 2; do
 done
 end
 
+# A step that takes a minute does not hold the end up: the reference device has one thread and a batch of 64.
+begin --base "$base" --device ref --batch 64
+draw '{"classes":"all","per-class":4,"steps":1000}'
+await "$order" draws
+end
+says stderr 'a step is not over yet; ending without it'
+
+# Two devices draw one order, each its part of a batch, with the bits that it gives alone.
+begin --base "$base" --device ref,cpu --batch 1
+draw '{"classes":"A,B","seed":3,"sampler":"ddim","steps":2}'
+await "$order" done
+good sample --base "$base" --classes 'A,B' --seed 3 --sampler ddim --steps 2 --device ref,cpu --batch 1 --out together
+as_sample "$order" together 0 1
+end
+
 # ------------------------------------------------------------------ two deltas, real pictures, runs, numbers
 # number KEY FILE: of its last line that has one
 number() { sed -n "s/.*\"$1\":\([0-9]*\).*/\1/p" "$2" | tail -n 1; }

@@ -39,6 +39,8 @@ checks=$((checks + 1))
 good $draw --out guided --guide delta:fine/snapshots/step-2.safetensors
 refused "step-3.safetensors:~there~is~no~such~file;~fine/snapshots~has~step-2.safetensors,~step-4.safetensors" $draw --out new \
     --guide delta:fine/snapshots/step-3.safetensors
+mkdir sorted && : >sorted/step-10.safetensors && : >sorted/step-2.safetensors
+refused "sorted~has~step-2.safetensors,~step-10.safetensors" $draw --out new --guide delta:sorted/step-3.safetensors
 refused "gone/step-3.safetensors:~there~is~no~such~file;~gone~does~not~exist" $draw --out new --guide delta:gone/step-3.safetensors
 good $draw --out guided1 --guide delta:fine/snapshots/step-2.safetensors --batch 1 --threads 1
 good $draw --out other --guide delta:fine/snapshots/step-4.safetensors

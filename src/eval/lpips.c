@@ -166,6 +166,21 @@ out:
     return status;
 }
 
+/* What the poolings leave something of. */
+static enum fdit_status check_size(fdit_context *ctx, const struct fdit_lpips *self)
+{
+    enum fdit_status status = FDIT_OK;
+    const bool is_alex = !strcmp(self->name, "alex");
+    const int least = is_alex ? 31 : 16;
+    if (self->size < least)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "--lpips: pictures of %d pixels are too small for %s, which takes %d and more; %s", self->size,
+             fdit_net_file_path(&self->file), least,
+             is_alex ? "give VGG16, which takes 16 and more, or leave --lpips out" : "leave --lpips out");
+out:
+    return status;
+}
+
 enum fdit_status fdit_lpips_prepare(fdit_context *ctx, fdit_device *dev, const char *path, const char *heads,
                                     int size, size_t memory, struct fdit_lpips **out)
 {
@@ -177,6 +192,7 @@ enum fdit_status fdit_lpips_prepare(fdit_context *ctx, fdit_device *dev, const c
     self->dev = dev;
     TRY(fdit_net_file_open(ctx, path, "LPIPS's network", &self->file));
     TRY(find_kind(ctx, self));
+    TRY(check_size(ctx, self));
     TRY(describe(ctx, self));
     TRY(read_heads(ctx, self, heads));
     TRY(fdit_net_plan(ctx, self->net, dev, memory));

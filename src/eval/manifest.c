@@ -3,6 +3,7 @@
 
 #include "core/file.h"
 #include "core/mem.h"
+#include "core/text.h"
 #include "format/json.h"
 
 #include <stdlib.h>
@@ -79,11 +80,6 @@ static bool take_line(void *user, const char *line, size_t n)
     return r->status == FDIT_OK;
 }
 
-static int by_text(const void *pa, const void *pb)
-{
-    return strcmp(*(char *const *)pa, *(char *const *)pb);
-}
-
 enum fdit_status fdit_manifest_open(fdit_context *ctx, const char *path, struct fdit_manifest **out)
 {
     enum fdit_status status = FDIT_OK;
@@ -100,7 +96,7 @@ enum fdit_status fdit_manifest_open(fdit_context *ctx, const char *path, struct 
     TRY(r.status);
     if (!m->n)
         FAIL(ctx, FDIT_ERROR_FORMAT, "%s names no pictures", path);
-    qsort(m->names, m->n, sizeof *m->names, by_text);
+    qsort(m->names, m->n, sizeof *m->names, fdit_text_compare);
     for (size_t i = 1; i < m->n; i++)
         if (!strcmp(m->names[i - 1], m->names[i]))
             FAIL(ctx, FDIT_ERROR_FORMAT, "%s names %s twice", path, m->names[i]);
@@ -115,7 +111,7 @@ out:
 
 static size_t find(const struct fdit_manifest *m, const char *name)
 {
-    char *const *at = bsearch(&name, m->names, m->n, sizeof *m->names, by_text);
+    char *const *at = bsearch(&name, m->names, m->n, sizeof *m->names, fdit_text_compare);
     return at ? (size_t)(at - m->names) : m->n;
 }
 

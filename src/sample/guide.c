@@ -178,9 +178,13 @@ out:
     return status;
 }
 
+/* By step, then by profile. */
 static int in_order(const void *a, const void *b)
 {
-    return strcmp(*(char *const *)a, *(char *const *)b);
+    int first, second;
+    const int64_t x = fdit_ema_snapshot_step(*(char *const *)a, &first);
+    const int64_t y = fdit_ema_snapshot_step(*(char *const *)b, &second);
+    return x != y ? (x > y) - (x < y) : (first > second) - (first < second);
 }
 
 /* "step-2.safetensors, step-4.safetensors, ..." */

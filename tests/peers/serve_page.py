@@ -3,11 +3,11 @@
 """The page of `serve` in a real browser: times, keyboard, accessibility, what it asks for, pictures of it.
 
     pip install playwright axe-playwright-python; apt-get install chromium
-    tests/peers/serve_page.py BUILD/finediffusion MODEL.safetensors CLASSES [FOLDER]
+    tests/peers/serve_page.py BUILD/finediffusion MODEL.safetensors CLASSES [FOLDER [RUN...]]
 
 MODEL is a small model of `train --tune full --from-scratch`; a copy of it gets a table and a taxonomy of CLASSES
 classes in genera, families and orders. Chromium (CHROMIUM=PATH, else /usr/bin/chromium) opens the page. FOLDER takes
-pictures of the page. Exit status 1 when a limit does not hold: first rows within 1 s, a node opened within 100 ms, a
+pictures of the page, and of the curves of each RUN. Exit status 1 when a limit does not hold: first rows within 1 s, a node opened within 100 ms, a
 key of the search within 50 ms (each the median of several), no request to another host, no message on the console, no
 violation that axe finds.
 """
@@ -75,9 +75,10 @@ def make_model(source, classes, to):
             file.write(part)
 
 
-def start(program, model):
-    server = subprocess.Popen([program, "serve", "--base", model, "--port", "0", "--json"], stdout=subprocess.PIPE,
-                              text=True)
+def start(program, model, runs):
+    watched = [word for run in runs for word in ("--run", run)]
+    server = subprocess.Popen([program, "serve", "--base", model, "--port", "0", "--json", *watched],
+                              stdout=subprocess.PIPE, text=True)
     told = json.loads(server.stdout.readline())
     return server, told["address"], told["token"]
 
@@ -186,16 +187,30 @@ def check_drawing(page):
     print("saved", download.value.suggested_filename)
 
 
+def check_runs(page, runs):
+    """All runs in one chart for each number; memory in units."""
+    page.click("#runs-button")
+    page.wait_for_selector("#curves figure")
+    captions = [caption.inner_text() for caption in page.query_selector_all("#curves figcaption")]
+    print("\n".join(captions))
+    memory = [caption for caption in captions if re.match(r"memory: .* now: [0-9.]+ [KMG]iB at step", caption)]
+    loss = [caption for caption in captions if caption.startswith("loss: ")]
+    holds("runs without a curve of memory", 1 - len(memory), 0, "")
+    holds("runs that the curve of loss lacks", sum(Path(run).name + ": " not in loss[0] for run in runs), 0, "")
+    check_axe(page, "runs")
+
+
 def main():
     if len(sys.argv) < 4 or "--help" in sys.argv:
         print(__doc__)
         return 0 if "--help" in sys.argv else 2
     program, source, classes = sys.argv[1], sys.argv[2], int(sys.argv[3])
     pictures = Path(sys.argv[4]) if len(sys.argv) > 4 else None
+    runs = sys.argv[5:]
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as play:
         model = os.path.join(folder, "model.safetensors")
         make_model(source, classes, model)
-        server, address, token = start(program, model)
+        server, address, token = start(program, model, runs)
         browser = play.chromium.launch(executable_path=os.environ.get("CHROMIUM", "/usr/bin/chromium"))
         try:
             shown = []
@@ -233,6 +248,10 @@ def main():
                     pictures.mkdir(exist_ok=True)
                     page.evaluate("scrollTo(0, 0)")
                     page.screenshot(path=pictures / f"serve-{classes}-{scheme}-{width}.png")
+                if runs:
+                    check_runs(page, runs)
+                    if pictures:
+                        page.screenshot(path=pictures / f"serve-runs-{scheme}-{width}.png", full_page=True)
                 for text in said:
                     print("console:", text)
                 for url in elsewhere:
