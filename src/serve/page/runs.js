@@ -59,7 +59,11 @@ function make(name, attributes, text) {
   return element;
 }
 
-const short = (value) => String(Number(value.toPrecision(4)));
+// So many digits that values a hundredth of the span apart differ.
+function short(value, span = 0) {
+  const digits = span > 0 && value ? Math.ceil(Math.log10(Math.abs(value) / span)) + 3 : 4;
+  return String(Number(value.toPrecision(Math.min(9, Math.max(4, digits)))));
+}
 
 // As the program writes sizes.
 function size(value) {
@@ -77,16 +81,16 @@ function chart(name, lines) {
   const high = y1 > y0 ? y1 : y0 + (Math.abs(y0) || 1);
   const x = (value) => left + (value - x0) / (x1 - x0) * (width - left - 8);
   const y = (value) => 8 + (high - value) / (high - y0) * (height - bottom - 16);
-  const last = lines.map((line) => `${line.name}: ${text(line.points.at(-1)[1])} at step ${line.points.at(-1)[0]}`);
+  const last = lines.map((line) => `${line.name}: ${text(line.points.at(-1)[1], high - y0)} at step ${line.points.at(-1)[0]}`);
   const label = `${name}; ${last.join("; ")}`;
   const svg = make("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label });
   for (const value of [y0, (y0 + high) / 2, high])
     svg.append(make("line", { x1: left, x2: width - 8, y1: y(value), y2: y(value) }),
-      make("text", { x: left - 4, y: y(value) + 4, "text-anchor": "end" }, text(value)));
+      make("text", { x: left - 4, y: y(value) + 4, "text-anchor": "end" }, text(value, high - y0)));
   svg.append(make("text", { x: left, y: height - 6 }, "step " + x0),
     make("text", { x: width - 8, y: height - 6, "text-anchor": "end" }, x1));
   for (const line of lines)
-    svg.append(make("polyline", { class: `c${line.run % 4} d${line.dash}`,
+    svg.append(make("polyline", { class: `c${line.run % 4} d${line.part}`,
       points: line.points.map((p) => `${x(p[0]).toFixed(1)},${y(p[1]).toFixed(1)}`).join(" ") }));
   const box = document.createElement("figure"), caption = document.createElement("figcaption");
   box.className = "chart";
@@ -103,8 +107,8 @@ function draw() {
   const known = runs.flatMap((run) => [...run.series.keys()]).filter((name) => !apart.includes(name));
   const charts = [];
   for (const name of new Set([...first, ...known])) {
-    const lines = runs.flatMap((run, i) => parts(name).map(([key, word], dash) =>
-      ({ run: i, dash, name: word ? `${run.run} ${word}` : run.run, points: thin(run.series.get(key) ?? []) })))
+    const lines = runs.flatMap((run, i) => parts(name).map(([key, word], part) =>
+      ({ run: i, part, name: word ? `${run.run} ${word}` : run.run, points: thin(run.series.get(key) ?? []) })))
       .filter((line) => line.points.length);
     if (lines.length)
       charts.push(chart(name, lines));
