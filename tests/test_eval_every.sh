@@ -47,6 +47,12 @@ cmp -s a b || fail "a resumed run has other numbers" "$(diff a b)"
 checks=$((checks + 1))
 cmp -s plain/delta.safetensors parts/delta.safetensors || fail "a resumed run is another one"
 
+# a judge of one's own is called by its run, wherever that lies
+good train --classifier --from-scratch --tune full --model 16,1,2,3 --size 24 --channels 1 --data real --batch 4 --steps 1 \
+    --preview-every 0 --quiet --out judges/letters
+good $train $every --eval-features judge:judges/letters/delta.safetensors --preview-every 0 --out judged
+says judged/log.jsonl '"eval":{"kid:judge:letters":[0-9.e-]*,"recall:judge:letters":'
+
 # features out of a file, and bad input
 good eval real --metrics none --quiet --features-out real.safetensors
 good $train $every --eval-real real.safetensors --preview-every 0 --out files

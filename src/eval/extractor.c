@@ -2,6 +2,7 @@
 #include "eval/extractor.h"
 
 #include "core/datadir.h"
+#include "core/file.h"
 #include "core/mem.h"
 #include "eval/inception.h"
 #include "eval/judge.h"
@@ -225,9 +226,30 @@ const struct fdit_extractor_kind fdit_extractor_kinds[] = {
 #undef INCEPTION
 #undef SPATIAL
 
+/* "letters" of "judges/letters.safetensors", and of "letters/delta.safetensors", as runs call theirs. */
+static void name_file(const char *path, char *out, size_t size)
+{
+    const char *base = fdit_path_base(path), *dot = strrchr(base, '.');
+    size_t n = dot && dot > base ? (size_t)(dot - base) : strlen(base);
+    if (n == 5 && !strncmp(base, "delta", n) && base > path + 1) {
+        const char *end = base - 1;
+        for (base = end; base > path && base[-1] != '/'; base--)
+            ;
+        n = (size_t)(end - base);
+    }
+    snprintf(out, size, "%.*s", (int)(n < size ? n : size - 1), base);
+}
+
 void fdit_extractor_metric(const char *features, const char *metric, char *out, size_t size)
 {
-    snprintf(out, size, "%s:%s", metric, features);
+    const char *colon = strchr(features, ':');
+    char file[128] = "";
+    if (colon)
+        name_file(colon + 1, file, sizeof file);
+    if (colon)
+        snprintf(out, size, "%s:%.*s:%s", metric, (int)(colon - features), features, file);
+    else
+        snprintf(out, size, "%s:%s", metric, features);
     for (const struct fdit_extractor_kind *k = fdit_extractor_kinds; k->name; k++) {
         const char *name = !strcmp(metric, "fd")     ? k->frechet
                            : !strcmp(metric, "is")   ? k->score

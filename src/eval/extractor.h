@@ -65,7 +65,8 @@ enum fdit_status fdit_extractor_load(fdit_context *ctx, struct fdit_extractor *e
 enum fdit_status fdit_extractor_open(fdit_context *ctx, fdit_device *dev, const char *what, int batch,
                                      struct fdit_extractor **out); /* prepared and loaded */
 /* Writes what a metric of these features (a name as in struct fdit_extractor) is called in results:
- * "kid:judge", "fid:clean". */
+ * "kid:judge", "fid:clean", and of "judge:PLACE/letters.safetensors" or "judge:letters/delta.safetensors"
+ * "kid:judge:letters", wherever the file lies. */
 void fdit_extractor_metric(const char *features, const char *metric, char *out, size_t size);
 void fdit_extractor_close(struct fdit_extractor *e); /* before the device; NULL is allowed */
 /* n <= batch pictures; features [n, width], logits [n, classes]; either may be NULL. */

@@ -144,9 +144,9 @@ const struct fdit_option fdit_sample_option_table[] = {
     FDIT_HEADING("Model"),
     { ROW(TEXT, "base", "FILE", base), .help = "checkpoint: the base of --delta, or a whole model" },
     { ROW(TEXT, "delta", "FILE", delta), .parse = parse_delta,
-      .help =
-          "delta.safetensors of a run, or one of its checkpoints; several --delta: each draws into a folder "
-          "of its name in DIR, the base's weights being loaded once" },
+      .help = "delta.safetensors of a run, or one of its checkpoints; 'sample' takes several: each draws "
+              "into a folder "
+              "of its name in DIR, the base's weights being loaded once" },
     { ROW(PARSE, "weights-from", "ema|raw", values), .parse = parse_values, .note = " ema",
       .help = "which weights of a file that holds both" },
     { ROW(TEXT, "objective", FDIT_OBJECTIVE_NAMES, objective), PICTURE, .kept = has_objective,
