@@ -95,6 +95,9 @@ check_PROGRAMS += tests/test_matrix_units tests/test_matrix_attention
 kernel_fixture = tests/kernel_fixture.c tests/kernel_fixture.h $(opencl_fixture)
 tests_test_matrix_units_SOURCES = tests/test_matrix_units.c $(kernel_fixture)
 tests_test_matrix_attention_SOURCES = tests/test_matrix_attention.c $(kernel_fixture)
+check_PROGRAMS += tests/test_unit_model
+tests_test_unit_model_SOURCES = tests/test_unit_model.c tests/model_fixture.c tests/model_fixture.h \
+	tests/step_fixture.c tests/step_fixture.h $(opencl_fixture)
 check_PROGRAMS += tests/test_clblast
 tests_test_clblast_SOURCES = tests/test_clblast.c $(opencl_fixture)
 check_PROGRAMS += tests/test_tune
