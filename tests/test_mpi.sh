@@ -193,9 +193,24 @@ if [ -s "$faults" ]; then # memory that one has no more of while it sets itself 
     says message 'finediffusion: train: rank 1 (.*): .*out of memory'
     [ ! -e lacking/log.jsonl ] || fail "steps without the memory of one"
 fi
+# numbers that are not finite: of one rank, rank 0 too, and of all
+for rank in 0 1; do
+    [ -s "$faults" ] || break
+    checks=$((checks + 1))
+    nan="env LD_PRELOAD=$faults FDIT_FAULT_OWN=1 FDIT_FAULT=log:5000"
+    timeout 300 mpirun $more -n 1 $([ $rank = 0 ] && echo "$nan") "$program" ${run% --val*} --steps 200 --out nan$rank : \
+        -n 1 $([ $rank = 1 ] && echo "$nan") "$program" ${run% --val*} --steps 200 --out nan$rank 2>message && fail "NaN on rank $rank"
+    equal "lines that say so" "$(grep -c 'finediffusion: train: ' message)" 1
+    says message "finediffusion: train: rank $rank (.*): step [0-9]*: the loss is not finite"
+done
 checks=$((checks + 1))
 together 3 $run --steps 4 --lr 77 --out lacking && fail "a rate of 77"
 equal "lines that say so" "$(grep -c 'finediffusion: train: ' message)" 1
+checks=$((checks + 1))
+together 2 train --from-scratch --tune full --model 32,2,2,4 --size 24 --channels 1 --data data --batch 4 --lr 10 \
+    --steps 2000 --preview-every 0 --out diverged && fail "a rate that is too high"
+equal "lines that say so" "$(grep -c 'finediffusion: train: ' message)" 1
+says message 'finediffusion: train: step [0-9]*: .* is not finite'
 checks=$((checks + 1))
 timeout 300 mpirun $more -n 1 "$program" $run --steps 4 --out other : -n 1 "$program" $run --steps 4 --lr 2e-3 --out other 2>message &&
     fail "two rates in one job"

@@ -52,7 +52,8 @@ static const struct fdit_option options[] = {
                 "read options from the config.json of a run (or a file like it); the command line wins"),
     { FDIT_OPTION_ROW(REAL, "rank-timeout", "SECONDS", struct args, rank_timeout), FDIT_RANGE(1, 1e6),
       .usual = "300",
-      .help = "with mpirun or srun: end the job when a process has given no sign of life for so long" },
+      .help = "with mpirun or srun: end the job when a process has given no sign of life for so long, or "
+              "has not joined at the start (there 30 seconds at least)" },
     { 0 }
 };
 

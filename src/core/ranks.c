@@ -41,10 +41,11 @@ struct word {
     char host[64], message[MESSAGE];
 };
 
-/* Not a number that is not finite: rank 0 finds it in the sum of all. */
+/* What may happen on one host and not on another. */
 static bool is_of_host(int32_t status)
 {
-    return status == FDIT_ERROR_MEMORY || status == FDIT_ERROR_IO || status == FDIT_ERROR_DEVICE;
+    return status == FDIT_ERROR_MEMORY || status == FDIT_ERROR_IO || status == FDIT_ERROR_DEVICE ||
+           status == FDIT_ERROR_NUMERIC;
 }
 
 static bool one_is_well(const struct word *words, int n)

@@ -413,28 +413,33 @@ out:
 
 enum { BAD_LOSS = 1, BAD_GRADIENT = 2 };
 
-/* Of the members' flags: who is to blame. A member alone with a loss is; one alone with a gradient, too, but
- * that of member 0 is the sum of all. */
-static size_t first_suspect(const int32_t *flags, size_t members)
+/* Of the members' flags: who is to blame. The first with a loss is, unless all have one; else one with a
+ * gradient that some others do not share. That of member 0 is the sum of all, which does not count. */
+static size_t first_suspect(const int32_t *flags, size_t members, bool *of_all)
 {
-    size_t gradients = 0, first = 0;
-    for (size_t i = 0; i < members; i++)
-        if (flags[i] & BAD_LOSS)
-            return i;
-    for (size_t i = members; i-- > 1;)
-        if (flags[i] & BAD_GRADIENT) {
-            gradients++;
-            first = i;
+    size_t losses = 0, gradients = 0, loss = 0, gradient = 0;
+    for (size_t i = members; i-- > 0;) {
+        if (flags[i] & BAD_LOSS) {
+            losses++;
+            loss = i;
         }
-    return gradients + 1 < members ? first : 0;
+        if (i && flags[i] & BAD_GRADIENT) {
+            gradients++;
+            gradient = i;
+        }
+    }
+    *of_all = losses == members || (!losses && (!gradients || gradients + 1 == members));
+    return *of_all ? 0 : losses ? loss : gradient;
 }
 
-enum fdit_status fdit_replicas_suspect(fdit_context *ctx, struct fdit_replicas *r, struct fdit_step **step)
+enum fdit_status fdit_replicas_suspect(fdit_context *ctx, struct fdit_replicas *r, struct fdit_step **step,
+                                       bool *of_all)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_exchange *x = r->exchange;
     int32_t *own = NULL, *all = NULL;
     *step = r->steps[0];
+    *of_all = false;
     if (!x || !x->meet)
         return FDIT_OK;
     TRY(fdit_alloc(ctx, (size_t)r->n, sizeof *own, &own));
@@ -448,7 +453,7 @@ enum fdit_status fdit_replicas_suspect(fdit_context *ctx, struct fdit_replicas *
         own[i] |= bad.finite ? 0 : BAD_GRADIENT;
     }
     TRY(x->meet(ctx, x, own, 1, all));
-    const int member = (int)first_suspect(all, (size_t)x->members) - x->first;
+    const int member = (int)first_suspect(all, (size_t)x->members, of_all) - x->first;
     *step = member >= 0 && member < r->n ? r->steps[member] : NULL;
 out:
     fdit_free(own);

@@ -59,9 +59,10 @@ enum fdit_status fdit_replicas_report_end(fdit_context *ctx, struct fdit_replica
 enum fdit_status fdit_replicas_tell(fdit_context *ctx, struct fdit_replicas *r, void *bytes, size_t n);
 enum fdit_status fdit_replicas_agree(fdit_context *ctx, struct fdit_replicas *r, bool *over);
 /* When a report is not finite: which member of all processes it comes from, and the step of its device, NULL
- * where that is not this process's. Where none can be told from the others it is member 0, which has their
- * sum. A collective call. */
-enum fdit_status fdit_replicas_suspect(fdit_context *ctx, struct fdit_replicas *r, struct fdit_step **step);
+ * where that is not this process's. *of_all: it is not one member's, since all have it or only their sum
+ * does; then it is member 0, which has that sum. A collective call. */
+enum fdit_status fdit_replicas_suspect(fdit_context *ctx, struct fdit_replicas *r, struct fdit_step **step,
+                                       bool *of_all);
 /* A failure of one process becomes that of all (fdit_ranks_settle). */
 enum fdit_status fdit_replicas_settle(fdit_context *ctx, struct fdit_replicas *r, enum fdit_status own);
 struct fdit_exchange_traffic fdit_replicas_traffic(const struct fdit_replicas *r);

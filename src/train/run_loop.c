@@ -37,13 +37,18 @@ out:
     return status;
 }
 
-/* It is one process's to tell: that whose numbers they are. */
+/* It is one process's to tell: that whose numbers they are. What is not one's fails in all, so that no rank
+ * is named for it (fdit_ranks_settle). */
 static enum fdit_status fail_not_finite(fdit_context *ctx, struct run *r, bool loss_is)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_step *step;
-    TRY(fdit_replicas_suspect(ctx, r->replicas, &step));
-    status = step ? tell_not_finite(ctx, r, step, loss_is) : FDIT_OK;
+    bool of_all;
+    TRY(fdit_replicas_suspect(ctx, r->replicas, &step, &of_all));
+    if (step)
+        status = tell_not_finite(ctx, r, step, loss_is);
+    else if (of_all)
+        status = fdit_fail(ctx, FDIT_ERROR_NUMERIC, "step %" PRId64 " is not finite", r->last.step);
     TRY(fdit_replicas_settle(ctx, r->replicas, status));
 out:
     return status;
