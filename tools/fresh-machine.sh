@@ -33,16 +33,8 @@ done
 [ ${#steps[@]} -gt 0 ] || steps=('./quickstart demo' 'test -s demo.png' './quickstart check'
     --user './quickstart demo' './quickstart check' --again './quickstart check' './quickstart demo')
 
-cannot() { echo "fresh-machine.sh: left out: $*"; exit 77; }
-[ "$(id -u)" = 0 ] || cannot "not root"
-command -v debootstrap >/dev/null || cannot "debootstrap is not installed"
-command -v apt-config >/dev/null || cannot "this machine has no apt whose archive could be used"
-unshare -m -p -f true 2>/dev/null || cannot "namespaces are not allowed here"
-
-# The archive that this machine itself uses for Debian.
-mirror=$({ sed -n 's/^deb  *\(\[[^]]*\] *\)\{0,1\}\(http[^ ]*\) .*/\2/p' /etc/apt/sources.list /etc/apt/sources.list.d/*.list
-    sed -n 's/^URIs: *\([^ ]*\).*/\1/p' /etc/apt/sources.list.d/*.sources; } 2>/dev/null | grep -m 1 '/debian/*$' || true)
-[ -n "$mirror" ] || cannot "apt's sources name no Debian archive"
+. "$top/tools/debian.sh"
+debian_needs
 
 work=${keep:-$(mktemp -d)}
 mkdir -p "$work"
@@ -51,57 +43,15 @@ remove() { [ -n "$keep" ] || rm -rf --one-file-system "$work"; }
 trap remove EXIT
 trap 'exit 130' INT TERM
 
+debian_base "$suite" "$work"
 base=$work/base-$suite
-if [ ! -e "$base.done" ]; then
-    rm -rf "$base"
-    echo "making a minimal $suite ..."
-    debootstrap --variant=minbase "$suite" "$base" "$mirror" >"$work/debootstrap.log" 2>&1 ||
-        { tail -n 3 "$work/debootstrap.log"; cannot "debootstrap could not make a minimal $suite (is the archive reachable?)"; }
-    echo "deb $mirror $suite main" >"$base/etc/apt/sources.list"
-    apt-config dump | grep -E '^Acquire::(http|https|ftp|Check-|Retries)' >"$base/etc/apt/apt.conf.d/90host" || true
-    touch "$base.done"
-fi
-
-# A checkout: what git tracks (or, from a tarball, what is there), without git's folder.
-checkout() {
-    mkdir -p "$1"
-    if git -C "$top" rev-parse --git-dir >/dev/null 2>&1; then
-        (cd "$top" && git ls-files -z | tar -c --null -T - -f -) | tar -x -C "$1" --no-same-owner -f -
-    else
-        tar -c -C "$top" --exclude=./build --exclude='./build-*' . | tar -x -C "$1" --no-same-owner -f -
-    fi
-}
-# inside COMMAND: in the system $root, in the folder /$home, as $user
-inside() {
-    local spaces=(--mount --pid --fork --kill-child)
-    [ $offline = no ] || spaces+=(--net)
-    unshare "${spaces[@]}" bash -c '
-        set -e
-        root=$1 home=$2 user=$3 readonly=$4
-        mount --make-rprivate /
-        mount -t proc proc "$root/proc"
-        mount -t sysfs -o ro sysfs "$root/sys" 2>/dev/null || mount --rbind /sys "$root/sys"
-        mount --rbind /dev "$root/dev"
-        mount -t tmpfs tmpfs "$root/run"
-        cat /etc/resolv.conf >"$root/etc/resolv.conf" 2>/dev/null || true
-        cat /etc/hosts >"$root/etc/hosts" 2>/dev/null || true
-        if [ "$readonly" = yes ]; then
-            mount --bind "$root$home" "$root$home"
-            mount -o remount,bind,ro "$root$home"
-        fi
-        as=()
-        [ "$user" = root ] || as=(setpriv --reuid "$user" --regid "$user" --clear-groups)
-        exec chroot "$root" env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME="$home/.." \
-            LANG=C.UTF-8 TERM=dumb USER="$user" ${CI:+CI=$CI} ${FDIT_TEST_SEED:+FDIT_TEST_SEED=$FDIT_TEST_SEED} "${as[@]}" bash -c "cd \"\$1\" && eval \"\$2\"" - "$home" "$5"
-    ' - "$root" "$home" "$user" $readonly "$1" </dev/null
-}
+given=(${CI:+CI=$CI} ${FDIT_TEST_SEED:+FDIT_TEST_SEED=$FDIT_TEST_SEED})
 
 systems=0 checkouts=0 failures=0 root= user=root offline=no readonly=no
 new_system() {
     systems=$((systems + 1)) user=root offline=no readonly=no
     root=$work/$suite-$systems
-    rm -rf --one-file-system "$root"
-    cp -a --reflink=auto "$base" "$root"
+    debian_copy "$base" "$root"
     new_checkout /root
 }
 new_checkout() {
