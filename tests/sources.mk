@@ -209,8 +209,8 @@ EXTRA_DIST += tests/lib.sh tests/eval.sh tests/ranks.sh tests/test_resume.sh tes
 check_PROGRAMS += tests/test_api
 tests_test_api_SOURCES = tests/test_api.c
 tests_test_api_LDADD = libfinediffusion.la $(CHECK_LIBS)
-TESTS += tests/test_library.sh
-EXTRA_DIST += tests/test_library.sh
+TESTS += tests/test_library.sh tests/test_abi.sh tests/test_moved.sh
+EXTRA_DIST += tests/test_library.sh tests/test_abi.sh tests/test_moved.sh
 
 check_PROGRAMS += tests/test_adapters
 TESTS += tests/test_adapters_cli.sh

@@ -24,7 +24,7 @@ done
 if command -v apt-get >/dev/null 2>&1; then
     required="gcc libc6-dev make autoconf automake libtool pkg-config zlib1g-dev libpng-dev libjansson-dev"
     optional="libdnnl-dev ocl-icd-opencl-dev opencl-headers libclblast-dev libjpeg-dev libwebp-dev liblapacke-dev libutf8proc-dev libmicrohttpd-dev"
-    testing="check pocl-opencl-icd oclgrind clang xz-utils libopenmpi-dev openmpi-bin iproute2 curl"
+    testing="check pocl-opencl-icd oclgrind clang xz-utils libopenmpi-dev openmpi-bin iproute2 curl abigail-tools"
     installed() { dpkg-query -W -f '${Status}\n' "$1" 2>/dev/null | grep -q '^install ok installed'; }
     available() { apt-cache show "$1" >/dev/null 2>&1; }
     # Without a network this has to end soon; beside another apt it may wait a while.
@@ -35,7 +35,7 @@ if command -v apt-get >/dev/null 2>&1; then
 elif command -v dnf >/dev/null 2>&1; then
     required="gcc make autoconf automake libtool pkgconf-pkg-config zlib-devel libpng-devel jansson-devel"
     optional="onednn-devel ocl-icd-devel opencl-headers clblast-devel libjpeg-turbo-devel libwebp-devel lapack-devel utf8proc-devel libmicrohttpd-devel"
-    testing="check-devel pocl clang xz diffutils curl"
+    testing="check-devel pocl clang xz diffutils curl libabigail"
     installed() { rpm -q --whatprovides "$1" >/dev/null 2>&1; }
     available() { dnf -q list --available "$1" >/dev/null 2>&1; }
     by_hand="dnf install"

@@ -5,8 +5,9 @@
 
 #include "core/status.h"
 
-/* The path of a file of the data folder: in $FINEDIFFUSION_DATA, else where `make install` put it, else in
- * data/ beside the running program, as in a build folder. FDIT_ERROR_IO when none has it. Free with
+/* The path of a file of the data folder: in $FINEDIFFUSION_DATA and nowhere else when that is set; else where
+ * an installed tree, also a moved one, has it seen from the running program; else in data/ beside it,
+ * as in a build folder; else where `make install` put it. FDIT_ERROR_IO when none has it. Free with
  * fdit_free. */
 enum fdit_status fdit_data_file(fdit_context *ctx, const char *name, char **out);
 
