@@ -7,6 +7,7 @@
 #     --keep DIR          leave systems, packages and logs in DIR; the minimal system and the one that builds are then
 #                         made once (default: a temporary folder, removed at the end)
 #     --with-tests        the Debian build runs make check, as debian/rules does (without: nocheck)
+#     --quick             compiled with -O1 in place of -O2
 #     CHECK               one of the list below; without: all but rpm
 #
 #     tarball    make dist twice, in different folders, with another umask, time zone and language: the same bytes
@@ -28,7 +29,7 @@
 set -euo pipefail
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-suite=bookworm keep= nocheck=nocheck
+suite=bookworm keep= nocheck=nocheck quick=
 all='tarball debian again paths lintian abi install piuparts autopkgtest moved'
 wanted=
 while [ $# -gt 0 ]; do
@@ -36,7 +37,8 @@ while [ $# -gt 0 ]; do
     bookworm | trixie) suite=$1 ;;
     --keep) keep=${2:?--keep needs a folder}; shift ;;
     --with-tests) nocheck= ;;
-    -h | --help) sed -n '3,31s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
+    --quick) quick=-O1 ;;
+    -h | --help) sed -n '3,32s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
     -*) echo "package-check.sh: $1: unknown option; see --help" >&2; exit 2 ;;
     *)
         case " $all rpm " in
@@ -66,7 +68,7 @@ version=$(cat "$top/VERSION")
 debian=$(sed -n '1s/.*(\(.*\)).*/\1/p' "$top/debian/changelog")
 older=$version-0+older1
 jobs=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
-given=(DEBIAN_FRONTEND=noninteractive SOURCE_DATE_EPOCH="$epoch" DEB_BUILD_OPTIONS="${nocheck:+$nocheck }parallel=$jobs"
+given=(${quick:+DEB_CFLAGS_APPEND=$quick} DEBIAN_FRONTEND=noninteractive SOURCE_DATE_EPOCH="$epoch" DEB_BUILD_OPTIONS="${nocheck:+$nocheck }parallel=$jobs"
     VERSION="$version" DEBIAN="$debian" OLDER="$older" SUITE="$suite" MIRROR="$mirror" JOBS="$jobs")
 get='apt-get -q -y -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-unsafe-io'
 checks=0 failures=0
