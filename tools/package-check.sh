@@ -226,16 +226,17 @@ if chosen install; then
             test \"\$(dpkg-query -W -f '\${Version} \${db:Status-Status}' \$package)\" = \"\$DEBIAN installed\"
             dpkg --verify \$package
         done
-        ! ldd /usr/bin/finediffusion /usr/lib/*/libfinediffusion.so.1 | grep 'not found'
+        if ldd /usr/bin/finediffusion /usr/lib/*/libfinediffusion.so.1 | grep 'not found'; then exit 1; fi
         $get check
         finediffusion devices
         test -s demo.png && rm demo.png
         finediffusion demo --device cpu --seconds 3 --per-class 1 --quiet
         test -s demo.png
         cd /
-        $get remove 'finediffusion*' 'libfinediffusion*'
-        ! command -v finediffusion
-        $get purge 'finediffusion*' 'libfinediffusion*'
+        ours=\$(dpkg-query -W -f '\${Package} ' '*finediffusion*')
+        $get remove \$ours
+        if test -e /usr/bin/finediffusion; then exit 1; fi
+        dpkg --purge \$ours
         $get autoremove --purge
         test -z \"\$(dpkg-query -W -f '\${Package} \${db:Status-Abbrev}\n' '*finediffusion*' 2>/dev/null | grep -v ' un *\$')\"
         $snapshot >/packages/after
@@ -243,7 +244,7 @@ if chosen install; then
         echo 'before and after, but for what package management writes for itself:'
         diff /packages/before /packages/after
         test \$(wc -l </packages/before) -gt 1000
-        ! find / -xdev -name '*finediffusion*' ! -path '/packages/*' ! -path '/proc/*' | grep ." || rc=1
+        if find / -xdev -name '*finediffusion*' ! -path '/packages/*' ! -path '/proc/*' | grep .; then exit 1; fi" || rc=1
     verdict "install: older version, upgrade, run, remove, purge, nothing left" $rc
     gone
 fi
@@ -279,7 +280,7 @@ if chosen moved; then
     cp -a "$packages/finediffusion-$version/debian/tmp/usr" "$system/opt/elsewhere/" &&
         within "$system" /opt/empty "set -ex
             $get update && $get install --no-install-recommends $runtime
-            ! ldd /opt/elsewhere/usr/bin/finediffusion | grep 'not found'
+            if ldd /opt/elsewhere/usr/bin/finediffusion | grep 'not found'; then exit 1; fi
             /opt/elsewhere/usr/bin/finediffusion demo --device cpu --seconds 5 --per-class 1 --quiet
             test -s demo.png
             ln -s /opt/elsewhere/usr/bin/finediffusion /usr/local/bin/ && finediffusion demo --device cpu --seconds 3 --per-class 1 --quiet" || rc=1
