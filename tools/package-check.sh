@@ -215,6 +215,7 @@ snapshot='find / -xdev \( -path /proc -o -path /sys -o -path /dev -o -path /run 
 if chosen install; then
     rc=0
     installed install && within "$system" /root "set -ex
+        export FINEDIFFUSION_CACHE=/packages/cache # a user's, which no package removes
         $snapshot >/packages/before
         $get install --no-install-recommends /packages/older/*.deb
         test \"\$(dpkg-query -W -f '\${Version}' finediffusion)\" = \$OLDER
