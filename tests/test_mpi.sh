@@ -81,6 +81,26 @@ says on4/log.jsonl '"sent_bytes":[1-9].*"waiting":0'
 grep -q sent_bytes on1/log.jsonl && fail "one process sends something"
 equal "lines of the log" "$(wc -l <on4/log.jsonl)" "$(wc -l <on1/log.jsonl)"
 
+# pictures of a cache, and of shards of WebDataset, of which each process reads those of its micro-batches
+good encode data cache --size 24 --channels 1 --flip none --quiet
+mkdir flat shards
+i=10
+for picture in $(find data -name '*.png' | sort); do
+    cp "$picture" flat/$i.png
+    echo $((i % 3)) >flat/$i.cls
+    i=$((i + 1))
+done
+(cd flat && tar cf ../shards/s-0.tar [1-4]*.* && tar cf ../shards/s-1.tar [5-9]*.*)
+for n in 1 2 3; do
+    checks=$((checks + 2))
+    together $n $run --data cache --accumulate $((6 / n)) --steps 2 --out cache$n || fail "$n processes on a cache" "$(cat message)"
+    same_as cache1 cache$n
+    together $n train --from-scratch --tune full --model 16,2,2,4 --size 24 --channels 1 --data shards --flip none \
+        --label-drop empty --batch 2 --seed 7 --preview-every 0 --accumulate $((6 / n)) --steps 2 --out shards$n ||
+        fail "$n processes on shards" "$(cat message)"
+    same_as shards1 shards$n
+done
+
 # with a prior, whose micro-batches have no rows of the table to fetch
 good sample --base $base --classes C,D --per-class 4 --guide none --sampler ddim --steps 3 --quiet --out prior
 for n in 1 2; do
