@@ -59,19 +59,31 @@ const char *fdit_context_message(const fdit_context *ctx)
     return ctx && ctx->message ? ctx->message : "";
 }
 
+/* A signal's handler stops a context in whatever thread the system chose, while others look: sig_atomic_t
+ * alone is for one thread. These are single instructions, also for a handler. */
+static void set_stop(fdit_context *ctx, sig_atomic_t stop)
+{
+    __atomic_store_n(&ctx->stop, stop, __ATOMIC_RELAXED);
+}
+
+static bool is_set(const volatile sig_atomic_t *stop)
+{
+    return __atomic_load_n(stop, __ATOMIC_RELAXED) != 0;
+}
+
 void fdit_context_stop(fdit_context *ctx)
 {
-    ctx->stop = 1;
+    set_stop(ctx, 1);
 }
 
 void fdit_context_go_on(fdit_context *ctx)
 {
-    ctx->stop = 0;
+    set_stop(ctx, 0);
 }
 
 bool fdit_stopped(const fdit_context *ctx)
 {
-    return ctx && (ctx->stop || (ctx->parent_stop && *ctx->parent_stop));
+    return ctx && (is_set(&ctx->stop) || (ctx->parent_stop && is_set(ctx->parent_stop)));
 }
 
 void fdit_context_take_message(fdit_context *ctx, fdit_context *from)
