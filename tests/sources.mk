@@ -49,8 +49,11 @@ tests_test_pool_SOURCES = tests/test_pool.c
 tests_test_limits_SOURCES = tests/test_limits.c
 
 check_PROGRAMS += tests/test_gemm
-tests_test_gemm_SOURCES = tests/test_gemm.c
+tests_test_gemm_SOURCES = tests/test_gemm.c tests/gemm_problem.c tests/gemm_problem.h
 tests_test_gemm_LDADD = $(wide_kernels) $(LDADD)
+check_PROGRAMS += tests/test_gemm_parts
+tests_test_gemm_parts_SOURCES = tests/test_gemm_parts.c tests/gemm_problem.c tests/gemm_problem.h
+tests_test_gemm_parts_LDADD = $(wide_kernels) $(LDADD)
 
 check_PROGRAMS += tests/test_image
 tests_test_image_SOURCES = tests/test_image.c

@@ -119,8 +119,8 @@ use, in place of the installed one
 how long an OpenCL driver may take to be listed, and to be tried (default 20 and 180)
 .TP
 .BR FINEDIFFUSION_ISA ", " FINEDIFFUSION_GEMM
-the instruction set, and the library of matrix products, of the cpu device; a wrong word is answered with those
-that there are
+the instruction set, and the library of matrix products, of the cpu device (multiply-adds: float32 without the
+matrix unit); a wrong word is answered with those that there are
 .TP
 .BR FINEDIFFUSION_OPENCL_GEMM ", " FINEDIFFUSION_OPENCL_SYNC
 the matrix products of OpenCL devices, and whether each kernel is waited for; to look for faults of drivers

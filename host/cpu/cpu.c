@@ -28,11 +28,11 @@ static void cpu_close(fdit_device *dev)
 }
 
 static enum fdit_status choose_kernels(fdit_context *ctx, struct fdit_cpu_isa_entry *isa,
-                                       const struct fdit_cpu_gemm_provider **provider)
+                                       const struct fdit_cpu_gemm_provider **provider, bool *multiply_adds)
 {
     enum fdit_status status = FDIT_OK;
     TRY(fdit_cpu_isa_choose(ctx, getenv("FINEDIFFUSION_ISA"), isa));
-    TRY(fdit_cpu_provider_choose(ctx, getenv("FINEDIFFUSION_GEMM"), provider));
+    TRY(fdit_cpu_provider_choose(ctx, getenv("FINEDIFFUSION_GEMM"), provider, multiply_adds));
 out:
     return status;
 }
@@ -42,7 +42,26 @@ enum fdit_status fdit_cpu_environment(fdit_context *ctx)
     const char *isa = getenv("FINEDIFFUSION_ISA"), *gemm = getenv("FINEDIFFUSION_GEMM");
     const struct fdit_cpu_gemm_provider *provider;
     struct fdit_cpu_isa_entry entry;
-    return (isa && *isa) || (gemm && *gemm) ? choose_kernels(ctx, &entry, &provider) : FDIT_OK;
+    bool multiply_adds;
+    return (isa && *isa) || (gemm && *gemm) ? choose_kernels(ctx, &entry, &provider, &multiply_adds)
+                                            : FDIT_OK;
+}
+
+/* cpu->gemm_parts for the device's precision. A library that was chosen has products of f32 of its own. */
+static enum fdit_status choose_parts(fdit_context *ctx, const fdit_device *dev,
+                                     const struct fdit_cpu_isa_entry *isa, bool multiply_adds)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_cpu *cpu = fdit_cpu_of(dev);
+    bool agree = false;
+    if (dev->precision == FDIT_BF16X3)
+        cpu->gemm_parts = isa->gemm_bf16x3;
+    if (dev->precision != FDIT_F32 || !isa->gemm_f32_parts || multiply_adds || cpu->library)
+        return FDIT_OK;
+    TRY(fdit_cpu_parts_agree(ctx, cpu, isa->gemm_f32_parts, &agree));
+    cpu->gemm_parts = agree ? isa->gemm_f32_parts : NULL;
+out:
+    return status;
 }
 
 static enum fdit_status cpu_open(fdit_context *ctx, const struct fdit_device_options *options,
@@ -53,6 +72,7 @@ static enum fdit_status cpu_open(fdit_context *ctx, const struct fdit_device_opt
     struct fdit_cpu_isa_entry isa = { 0 };
     const struct fdit_cpu_gemm_provider *provider = NULL;
     char *name = NULL, gemm[64] = "own GEMM";
+    bool multiply_adds = false;
     TRY(fdit_alloc(ctx, 1, sizeof *cpu, &cpu));
     dev->state = cpu;
     struct fdit_limits limits;
@@ -61,16 +81,17 @@ static enum fdit_status cpu_open(fdit_context *ctx, const struct fdit_device_opt
     const int most = FDIT_POOL_MOST_MEMBERS, usual = limits.threads < most ? limits.threads : most;
     cpu->threads = options->threads > 0 ? options->threads : usual;
     TRY(fdit_cpu_threads_start(ctx, cpu, limits.processors));
-    TRY(choose_kernels(ctx, &isa, &provider));
+    TRY(choose_kernels(ctx, &isa, &provider, &multiply_adds));
     cpu->isa = isa.name;
     cpu->gemm = isa.gemm;
     cpu->op = isa.op;
     cpu->has_bf16 = isa.gemm_bf16 != NULL;
     cpu->attention = isa.op->attention;
     cpu->has_int8 = isa.gemm_int8 != NULL;
+    cpu->has_bf16x3 = isa.gemm_bf16x3 != NULL;
     if (options->fastest && isa.fast_bf16)
         dev->precision = FDIT_BF16;
-    if (dev->precision != FDIT_F32 && isa.gemm_bf16) {
+    if ((dev->precision == FDIT_BF16 || dev->precision == FDIT_I8) && isa.gemm_bf16) {
         cpu->gemm = isa.gemm_bf16;
         cpu->attention = isa.attention_bf16;
     }
@@ -82,6 +103,7 @@ static enum fdit_status cpu_open(fdit_context *ctx, const struct fdit_device_opt
         provider->open();
         provider->version(gemm, sizeof gemm);
     }
+    TRY(choose_parts(ctx, dev, &isa, multiply_adds));
     TRY(fdit_cpu_name(ctx, "/proc/cpuinfo", &name));
     TRY(fdit_strf(ctx, &dev->info.name, "%s, %d thread%s", name, cpu->threads, cpu->threads == 1 ? "" : "s"));
     TRY(fdit_strf(ctx, &dev->info.driver, "%s, %s", isa.name, gemm));
@@ -137,7 +159,7 @@ static bool cpu_supports_precision(const fdit_device *dev, enum fdit_dtype preci
 {
     const struct fdit_cpu *cpu = fdit_cpu_of(dev);
     return precision == FDIT_F32 || (precision == FDIT_BF16 && cpu->has_bf16) ||
-           (precision == FDIT_I8 && cpu->has_int8);
+           (precision == FDIT_I8 && cpu->has_int8) || (precision == FDIT_BF16X3 && cpu->has_bf16x3);
 }
 
 static enum fdit_status cpu_engine(fdit_context *ctx, fdit_device *dev, enum fdit_dtype precision, char **out,
@@ -146,6 +168,10 @@ static enum fdit_status cpu_engine(fdit_context *ctx, fdit_device *dev, enum fdi
     (void)refused;
     const struct fdit_cpu *cpu = fdit_cpu_of(dev);
     char library[64];
+    const int parts = precision == FDIT_BF16X3 ? 2 : cpu->gemm_parts ? cpu->gemm_parts->parts : 0;
+    if (parts && (precision == FDIT_F32 || precision == FDIT_BF16X3))
+        return fdit_strf(ctx, out, "matrix unit %s, in %d products of parts of bf16", cpu->isa,
+                         parts == 3 ? 6 : 3);
     if (precision != FDIT_F32)
         return fdit_strf(ctx, out, "%s %s", strcmp(cpu->isa, "amx") ? "dot products of" : "matrix unit",
                          cpu->isa);

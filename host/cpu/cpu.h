@@ -14,8 +14,9 @@
  *       avx512bf16 16   avx512 and -mavx512bf16: the products on bf16 operands alone
  *                       (gemm_bf16_kernels.c, attention_bf16_kernels.c)
  *       amx        16   avx512bf16 and -mamx-tile -mamx-bf16: the same by tiles (gemm_amx_kernels.c,
- *                       attention_bf16_kernels.c with attention_bf16_amx.h), and the products of
- *                       int8 by int8 (gemm_amx_int8_kernels.c)
+ *                       attention_bf16_kernels.c with attention_bf16_amx.h), the products of int8
+ *                       by int8 (gemm_amx_int8_kernels.c), and those of f32 and bf16x3 by numbers
+ *                       of bf16 (gemm_amx_f32_kernels.c, gemm_amx_bf16x3_kernels.c)
  *       avx512vnni 16   avx512 and -mavx512vnni: the products of int8 by int8 alone
  *                       (gemm_int8_kernels.c)
  *       avxvnni     8   avx2 and -mavxvnni: the same
@@ -63,7 +64,9 @@ struct fdit_cpu {
     const struct fdit_cpu_gemm_provider *library; /* NULL: our own GEMM (gemm.h) */
     /* Products of int8 weights with rows turned into int8; NULL where that was not asked for. */
     const struct fdit_cpu_gemm_kernels *gemm_int8;
-    bool has_bf16, has_int8; /* the instruction set has such products */
+    /* Products of f32 by numbers of bf16 (gemm_amx_parts.h), for those that are large enough; NULL: none. */
+    const struct fdit_cpu_gemm_kernels *gemm_parts;
+    bool has_bf16, has_int8, has_bf16x3; /* the instruction set has such products */
 
     /* Scratch of the op in progress, aligned to 4096 bytes. An op may use as many bytes as its
      * workspace function names for the shape (in total: multiply by threads where each needs its
@@ -99,6 +102,8 @@ struct fdit_cpu_isa_entry {
     const struct fdit_cpu_attention_kernels *attention_bf16;
     /* The same of int8; gemm_bf16, or gemm where there is none, takes the rest. */
     const struct fdit_cpu_gemm_kernels *gemm_int8;
+    /* Of f32 and of bf16x3 in parts, NULL where the set has none; gemm takes the rest. */
+    const struct fdit_cpu_gemm_kernels *gemm_f32_parts, *gemm_bf16x3;
     bool supported;
     bool fast_bf16; /* bf16 is faster than f32 in training too */
 };

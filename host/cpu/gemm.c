@@ -31,6 +31,8 @@ enum {
     PROVIDED_ROWS = 256,      /* a provider's tile */
     PROVIDED_COLUMNS = 512,
     PREPARED_BYTES = 16 << 20, /* of an operand at a time; more only for one row of tiles */
+    PARTS_LEAST = 16,
+    PARTS_MOST = 4096, /* k of a gradient at a time: whose operands in parts are 16 MB or less */
 };
 
 /* n in equal parts of at most `max`, a multiple of `unit`. */
@@ -43,7 +45,7 @@ static bool is_normal(const struct fdit_cpu_gemm_kernels *kernels, enum fdit_gem
                       enum fdit_dtype b_type)
 {
     return form == FDIT_B_PANELS || form == FDIT_B_ROWS || b_type != FDIT_F32 ||
-           kernels->precision != FDIT_F32;
+           kernels->precision != FDIT_F32 || kernels->parts;
 }
 
 static void choose_blocks(const struct fdit_cpu *cpu, const struct fdit_cpu_gemm_kernels *kernels,
@@ -88,7 +90,8 @@ static int prepared_part(const struct fdit_cpu_gemm_kernels *kernels, int n, int
 /* B must be prepared, and is not a weight that lies ready. */
 static bool prepares_b(const struct fdit_cpu_gemm_kernels *kernels, const struct fdit_gemm *g)
 {
-    return kernels->prepare_b && (g->form != FDIT_B_PANELS || g->b_type != kernels->precision);
+    return kernels->prepare_b &&
+           (g->form != FDIT_B_PANELS || g->b_type != kernels->precision || kernels->parts);
 }
 
 /* Room for one operand, for sizes up to these: at most PREPARED_BYTES, or one row of tiles. */
@@ -126,7 +129,8 @@ static size_t workspace_of(const struct fdit_cpu *cpu, const struct fdit_cpu_gem
     return floats * sizeof(float);
 }
 
-size_t fdit_cpu_gemm_workspace(const struct fdit_cpu *cpu, int m, int n, int k, enum fdit_gemm_b form)
+size_t fdit_cpu_gemm_workspace(const struct fdit_cpu *cpu, int m, int n, int k, enum fdit_gemm_b form,
+                               bool a_turned)
 {
     /* A weight for the other direction takes the transposed form, or, not kept as f32, the normal
      * one. */
@@ -135,6 +139,10 @@ size_t fdit_cpu_gemm_workspace(const struct fdit_cpu *cpu, int m, int n, int k, 
         other = workspace_of(cpu, cpu->gemm, m, n, k, form, FDIT_BF16);
     if (form == FDIT_B_PANELS && cpu->gemm_int8)
         other = workspace_of(cpu, cpu->gemm_int8, m, n, k, form, FDIT_I8);
+    bytes = other > bytes ? other : bytes;
+    if (cpu->gemm_parts)
+        other =
+            workspace_of(cpu, cpu->gemm_parts, m, n, a_turned ? min_int(k, PARTS_MOST) : k, form, FDIT_F32);
     bytes = other > bytes ? other : bytes;
     return bytes;
 }
@@ -233,18 +241,39 @@ static void run_prepared(const struct fdit_cpu *cpu, const struct fdit_cpu_gemm_
     }
 }
 
-/* Conditioning vectors (a row a sample) stay out of int8: they are few, and scale whole channels. */
+/* With fewer rows of a sample, or fewer k, than PARTS_LEAST operands in parts would be mostly zeros. Neither
+ * depends on the batch: a sample has the same bits in any. The gradient of a weight has as many k as there
+ * are rows. Conditioning vectors (a row a sample) stay out of int8: they are few and scale whole channels. */
 static const struct fdit_cpu_gemm_kernels *kernels_for(const struct fdit_cpu *cpu, const struct fdit_gemm *g)
 {
+    if (cpu->gemm_parts && g->to.rows >= PARTS_LEAST && (g->a_turned || g->k >= PARTS_LEAST))
+        return cpu->gemm_parts;
     bool int8 =
         cpu->gemm_int8 && g->form == FDIT_B_PANELS && g->b_type == FDIT_I8 && !g->gather && g->to.rows > 1;
     return int8 ? cpu->gemm_int8 : cpu->gemm;
+}
+
+/* The gradient of a weight in parts: the sums of PARTS_MOST k each, one after the other. */
+static void add_gradients(const struct fdit_cpu *cpu, const struct fdit_gemm *g)
+{
+    for (int k = 0; k < g->k; k += PARTS_MOST) {
+        struct fdit_gemm part = *g;
+        part.k = min_int(PARTS_MOST, g->k - k);
+        part.a = g->a + (size_t)k * g->lda;
+        part.b = (const float *)g->b + (size_t)k * g->ldb;
+        part.to.beta = k || g->to.beta;
+        fdit_cpu_gemm(cpu, &part);
+    }
 }
 
 void fdit_cpu_gemm(const struct fdit_cpu *cpu, const struct fdit_gemm *wanted)
 {
     struct fdit_gemm product = *wanted;
     const struct fdit_cpu_gemm_kernels *kernels = kernels_for(cpu, wanted);
+    if (kernels->parts && wanted->a_turned && wanted->k > PARTS_MOST) {
+        add_gradients(cpu, wanted);
+        return;
+    }
     choose_blocks(cpu, kernels, &product);
     if (kernels->prepare_a)
         run_prepared(cpu, kernels, &product);
@@ -255,7 +284,7 @@ void fdit_cpu_gemm(const struct fdit_cpu *cpu, const struct fdit_gemm *wanted)
 /* ------------------------------------------------------------------ providers */
 
 enum fdit_status fdit_cpu_provider_choose(fdit_context *ctx, const char *name,
-                                          const struct fdit_cpu_gemm_provider **out)
+                                          const struct fdit_cpu_gemm_provider **out, bool *multiply_adds)
 {
     static const struct fdit_cpu_gemm_provider *const providers[] = {
 #ifdef HAVE_ONEDNN
@@ -269,7 +298,8 @@ enum fdit_status fdit_cpu_provider_choose(fdit_context *ctx, const char *name,
     *out = NULL;
     if (!name || !*name)
         name = FDIT_DEFAULT_GEMM;
-    if (strcmp(name, "own") == 0)
+    *multiply_adds = strcmp(name, "multiply-adds") == 0;
+    if (*multiply_adds || strcmp(name, "own") == 0)
         return FDIT_OK;
     for (int i = 0; providers[i]; i++)
         if (strcmp(providers[i]->name, name) == 0) {
@@ -277,7 +307,7 @@ enum fdit_status fdit_cpu_provider_choose(fdit_context *ctx, const char *name,
             return FDIT_OK;
         }
     return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
-                     "FINEDIFFUSION_GEMM=%s: this build has no such GEMM; it knows own"
+                     "FINEDIFFUSION_GEMM=%s: this build has no such GEMM; it knows own, multiply-adds"
 #ifdef HAVE_ONEDNN
                      ", onednn"
 #endif

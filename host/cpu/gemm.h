@@ -9,7 +9,13 @@
 /* Runs g with our own kernels; kc, mc and nc are filled in here. Uses the workspace. */
 void fdit_cpu_gemm(const struct fdit_cpu *cpu, const struct fdit_gemm *g);
 /* Bytes of workspace that suffice for every product with at most these m, n and k. */
-size_t fdit_cpu_gemm_workspace(const struct fdit_cpu *cpu, int m, int n, int k, enum fdit_gemm_b form);
+size_t fdit_cpu_gemm_workspace(const struct fdit_cpu *cpu, int m, int n, int k, enum fdit_gemm_b form,
+                               bool a_turned);
+
+/* Tries whether `parts` computes products of f32 with an error no larger than that of cpu->gemm; the same
+ * answer on every call on a processor. */
+enum fdit_status fdit_cpu_parts_agree(fdit_context *ctx, const struct fdit_cpu *cpu,
+                                      const struct fdit_cpu_gemm_kernels *parts, bool *agree);
 
 /* A GEMM library, used for one tile by one thread:
  * c [m][ldc] = sum over k of a(m, k) b(k, n), row-major; a(m, k) = a[k lda + m] when a_turned, b(k,
@@ -26,10 +32,11 @@ struct fdit_cpu_gemm_provider {
 extern const struct fdit_cpu_gemm_provider fdit_cpu_onednn; /* gemm_onednn.c, when HAVE_ONEDNN */
 extern const struct fdit_cpu_gemm_provider fdit_cpu_cblas;  /* gemm_cblas.c, when HAVE_CBLAS */
 
-/* The provider called `name` (NULL, "": the build's default), NULL in *out for our own. Refused by
- * name when this build lacks it. */
+/* The provider called `name` (NULL, "": the build's default), NULL in *out for our own, of which
+ * "multiply-adds" leaves out the products by numbers of bf16 (*multiply_adds). Refused by name when this
+ * build lacks it. */
 enum fdit_status fdit_cpu_provider_choose(fdit_context *ctx, const char *name,
-                                          const struct fdit_cpu_gemm_provider **out);
+                                          const struct fdit_cpu_gemm_provider **out, bool *multiply_adds);
 
 /* g by the provider, in tiles of fixed shape that do not cross samples (g->to.rows rows each), so
  * that a sample's bits depend on neither batch nor threads. B is plain: FDIT_B_ROWS or

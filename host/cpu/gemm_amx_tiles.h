@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
- * gemm_amx_tiles.h: tiles of products by AMX, for operands that are prepared: bf16 (gemm_amx_kernels.c) and
- * int8 (gemm_amx_int8_kernels.c), which differ in the instruction and in how many k 64 bytes hold.
+ * gemm_amx_tiles.h: tiles of products by AMX, for operands that are prepared: bf16 (gemm_amx_kernels.c),
+ * int8 (gemm_amx_int8_kernels.c), which differ in the instruction and in how many k 64 bytes hold, and
+ * operands in several parts (gemm_amx_parts.h).
  *
  * One instruction multiplies 16 rows of A by 16 columns of B over the k of 64 bytes; a register tile is
- * 2 x 2 of its results. Both operands lie in steps of that many k, 2 KB each:
+ * 2 x 2 of its results. Both operands lie in steps of that many k, 2 KB for each of their parts:
  *
- *     strip of A    [steps][2][16 rows][64 bytes of k]
- *     panel of B    [steps][16][NR][4 bytes of k]
+ *     strip of A    [steps][PARTS][2][16 rows][64 bytes of k]
+ *     panel of B    [steps][PARTS][16][NR][4 bytes of k]
  *
- * A file that includes this defines before: MR and NR as 32, STEP (k of a step) and AMX_PRODUCT(c, a, b), the
- * instruction. And it has two functions: */
+ * A file that includes this defines before: MR and NR as 32, STEP (k of a step), AMX_PRODUCT(c, a, b), the
+ * instruction, and PARTS where it is not 1. And it has two functions: */
 #ifndef FDIT_CPU_GEMM_AMX_TILES_H
 #define FDIT_CPU_GEMM_AMX_TILES_H
 
@@ -17,8 +18,12 @@
 #include "cpu/gemm_ahead.h"
 #include "cpu/gemm_kernels.h"
 
-/* Words of 4 bytes: of a step, and of its first 16 rows. */
-enum { STEP_WORDS = 16 * NR, HALF = STEP_WORDS / 2 };
+#ifndef PARTS
+#define PARTS 1
+#endif
+
+/* Words of 4 bytes: of a part of a step, of its first 16 rows, and of a step. */
+enum { PART_WORDS = 16 * NR, HALF = PART_WORDS / 2, STEP_WORDS = PARTS * PART_WORDS };
 
 /* Bytes of a strip of A with all its k. */
 static size_t prepared_bytes(int k);
@@ -39,6 +44,49 @@ static size_t step_words(int k)
 
 /* ---------------------------------------------------------------------------------- register tiles */
 
+/* A part of A, and one of B; what they give to the sums. both: the lower 16 rows too. */
+#define LOAD_A(p)                        \
+    AMX_LOAD(4, a + (p)*PART_WORDS, 64); \
+    if (both)                            \
+    AMX_LOAD(5, a + (p)*PART_WORDS + HALF, 64)
+#define LOAD_B(p)                            \
+    AMX_LOAD(6, b + (p)*PART_WORDS, NR * 4); \
+    AMX_LOAD(7, b + (p)*PART_WORDS + 16, NR * 4)
+#define PRODUCTS()            \
+    AMX_PRODUCT(0, 4, 6);     \
+    AMX_PRODUCT(1, 4, 7);     \
+    if (both) {               \
+        AMX_PRODUCT(2, 5, 6); \
+        AMX_PRODUCT(3, 5, 7); \
+    }
+
+/* A step's products of the parts that count (gemm_amx_parts.h), in an order in which most registers stay. */
+FDIT_KERNEL void multiply_parts(const uint32_t *a, const uint32_t *b, bool both)
+{
+    LOAD_A(0);
+    if (PARTS == 3) {
+        LOAD_B(2);
+        PRODUCTS();
+    }
+    LOAD_B(1);
+    PRODUCTS();
+    if (PARTS == 3) {
+        LOAD_A(1);
+        PRODUCTS();
+        LOAD_B(0);
+        PRODUCTS();
+        LOAD_A(2);
+        PRODUCTS();
+        LOAD_A(0);
+        PRODUCTS();
+    } else {
+        LOAD_B(0);
+        PRODUCTS();
+        LOAD_A(1);
+        PRODUCTS();
+    }
+}
+
 /* c [MR][NR] = (first ? 0 : c) + a strip's steps times a panel's. */
 FDIT_KERNEL void tile_32(int steps, const uint32_t *a, const uint32_t *b, float *c, bool first,
                          struct ahead *f)
@@ -55,14 +103,20 @@ FDIT_KERNEL void tile_32(int steps, const uint32_t *a, const uint32_t *b, float 
         AMX_LOAD(3, c + 16 * NR + 16, NR * 4);
     }
     for (int s = 0; s < steps; s++, a += STEP_WORDS, b += STEP_WORDS) {
-        AMX_LOAD(4, a, 64);
-        AMX_LOAD(6, b, NR * 4);
-        AMX_PRODUCT(0, 4, 6);
-        AMX_LOAD(7, b + 16, NR * 4);
-        AMX_PRODUCT(1, 4, 7);
-        AMX_LOAD(5, a + HALF, 64);
-        AMX_PRODUCT(2, 5, 6);
-        AMX_PRODUCT(3, 5, 7);
+        if (PARTS > 1) {
+            multiply_parts(a, b, true);
+        } else {
+            /* All loads before the first product: beside a busy thread on the same core a load does not
+             * overlap with products, and else the last of them would wait for it. */
+            AMX_LOAD(4, a, 64);
+            AMX_LOAD(6, b, NR * 4);
+            AMX_LOAD(7, b + 16, NR * 4);
+            AMX_LOAD(5, a + HALF, 64);
+            AMX_PRODUCT(0, 4, 6);
+            AMX_PRODUCT(1, 4, 7);
+            AMX_PRODUCT(2, 5, 6);
+            AMX_PRODUCT(3, 5, 7);
+        }
         fetch_ahead(f);
     }
     AMX_STORE(0, c, NR * 4);
@@ -71,7 +125,7 @@ FDIT_KERNEL void tile_32(int steps, const uint32_t *a, const uint32_t *b, float 
     AMX_STORE(3, c + 16 * NR + 16, NR * 4);
 }
 
-/* The same for at most 16 rows. */
+/* The same for at most 16 rows. Each sum takes its products in the same order. */
 FDIT_KERNEL void tile_16(int steps, const uint32_t *a, const uint32_t *b, float *c, bool first,
                          struct ahead *f)
 {
@@ -83,11 +137,15 @@ FDIT_KERNEL void tile_16(int steps, const uint32_t *a, const uint32_t *b, float 
         AMX_LOAD(1, c + 16, NR * 4);
     }
     for (int s = 0; s < steps; s++, a += STEP_WORDS, b += STEP_WORDS) {
-        AMX_LOAD(4, a, 64);
-        AMX_LOAD(6, b, NR * 4);
-        AMX_PRODUCT(0, 4, 6);
-        AMX_LOAD(7, b + 16, NR * 4);
-        AMX_PRODUCT(1, 4, 7);
+        if (PARTS > 1) {
+            multiply_parts(a, b, false);
+        } else {
+            AMX_LOAD(4, a, 64);
+            AMX_LOAD(6, b, NR * 4);
+            AMX_PRODUCT(0, 4, 6);
+            AMX_LOAD(7, b + 16, NR * 4);
+            AMX_PRODUCT(1, 4, 7);
+        }
         fetch_ahead(f);
     }
     AMX_STORE(0, c, NR * 4);
@@ -136,7 +194,8 @@ static void tile(const struct fdit_gemm *g, int m0, int m1, int n0, int n1, floa
 
 /* ------------------------------------------------------------------------------------------- peak */
 
-/* Six results hide the latency of the instruction. They take as long as a few rounds of the vectors'
+/* Six results hide the latency of the instruction; of operands in parts, all products of them count as one.
+ * They take as long as a few rounds of the vectors'
  * loops, of which the caller asks for a burst's. */
 enum { ROUNDS_FOR_ONE = 8 };
 static double multiply_add(size_t rounds, float *sink)
@@ -163,7 +222,7 @@ static double multiply_add(size_t rounds, float *sink)
     AMX_STORE(0, out, 64);
     amx_end();
     *sink = out[0];
-    return 6.0 * 2 * 16 * 16 * STEP / ROUNDS_FOR_ONE;
+    return 6.0 / (PARTS * (PARTS + 1) / 2) * 2 * 16 * 16 * STEP / ROUNDS_FOR_ONE;
 }
 
 #endif

@@ -5,8 +5,8 @@
  * All products are C [m, n] = sum over k of A(m, k) B(k, n). Each element of C is one chain of
  * fused multiply-adds over k in rising order, starting at 0, whatever the tile, its place, the
  * batch and the number of threads: blocks of k only interrupt the chain (the partial sum is stored
- * and loaded again). So the same row of A gives the same bits in every call, and all forms of B
- * below agree bitwise.
+ * and loaded again). Of parts (gemm_amx_parts.h) it is a chain of the sums of 32 k each. So the same row of
+ * A gives the same bits in every call, and all forms of B below agree bitwise.
  *
  * A register tile is mr rows of one operand, read as scalars and broadcast, by nr = 2 vectors of
  * the other, read from a panel [k][nr]:
@@ -97,6 +97,7 @@ struct fdit_gemm {
 
 struct fdit_cpu_gemm_kernels {
     enum fdit_dtype precision; /* FDIT_F32, or FDIT_BF16, FDIT_I8: both operands are rounded to it */
+    int parts;                 /* > 0: both are taken apart into so many numbers of bf16 (gemm_amx_parts.h) */
     int vlen, mr, nr;
     int few;    /* up to so many rows of A, B is read once and in order, whatever its form */
     int kc, mc; /* preferred blocks */
@@ -111,7 +112,7 @@ struct fdit_cpu_gemm_kernels {
                     int k);
     /* NULL, or: the tiles read A prepared, and with prepare_b B too. Bytes of mr rows of A, or nr columns
      * of B, with all their k (64-byte aligned); their making, from row m and column n on. FDIT_B_PANELS of
-     * the kernels' precision are prepared as they lie. scratch: as for a tile. */
+     * the kernels' precision are prepared as they lie, but not for parts. scratch: as for a tile. */
     size_t (*prepared_bytes)(int k);
     void (*prepare_a)(const struct fdit_gemm *g, int m, void *strip, float *scratch);
     void (*prepare_b)(const struct fdit_gemm *g, int n, void *panel);
@@ -139,6 +140,10 @@ extern const struct fdit_cpu_gemm_kernels fdit_cpu_gemm_int8_kernels_neondot;
 extern const struct fdit_cpu_gemm_kernels fdit_cpu_gemm_int8_kernels_avxvnni;
 extern const struct fdit_cpu_gemm_kernels fdit_cpu_gemm_int8_kernels_avx512vnni;
 extern const struct fdit_cpu_gemm_kernels fdit_cpu_gemm_int8_kernels_amx;
+/* By numbers of bf16, 6 or 3 products for one. The set's kernels for f32, which have the same nr, pack the
+ * weights. */
+extern const struct fdit_cpu_gemm_kernels fdit_cpu_gemm_f32_kernels_amx;
+extern const struct fdit_cpu_gemm_kernels fdit_cpu_gemm_bf16x3_kernels_amx;
 
 /* Whether rows can be rounded straight from their pixels, whose numbers fill whole blocks of `unit`. */
 static inline bool fdit_gemm_by_taps(const struct fdit_gemm *g, int unit)

@@ -156,7 +156,7 @@ static const struct {
                  .op = &fdit_cpu_op_kernels_avx512 },
       .supported = has_avx512 },
 #endif
-/* From here on the same kernels for f32, the same bits. */
+/* From here on the same kernels for multiply-adds in f32, the same bits. */
 #if defined(HAVE_AVX512VNNI)
     { .entry = { .name = "avx512vnni",
                  .vlen = 16,
@@ -183,7 +183,9 @@ static const struct {
                  .op = &fdit_cpu_op_kernels_avx512,
                  .gemm_bf16 = &fdit_cpu_gemm_kernels_amx,
                  .attention_bf16 = &fdit_cpu_attention_kernels_amx,
-                 .gemm_int8 = &fdit_cpu_gemm_int8_kernels_amx },
+                 .gemm_int8 = &fdit_cpu_gemm_int8_kernels_amx,
+                 .gemm_f32_parts = &fdit_cpu_gemm_f32_kernels_amx,
+                 .gemm_bf16x3 = &fdit_cpu_gemm_bf16x3_kernels_amx },
       .supported = has_amx,
       .fast_bf16 = yes },
 #endif

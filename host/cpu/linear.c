@@ -197,15 +197,16 @@ size_t fdit_cpu_linear_workspace(const struct fdit_cpu *cpu, const struct fdit_o
     size_t own = 0, provided = 0;
     if (s->op == FDIT_OP_LINEAR) {
         own = fdit_cpu_gemm_workspace(cpu, rows, s->n_out, s->n_in,
-                                      plain && !packs_matrix(cpu, s) ? FDIT_B_COLUMNS : FDIT_B_PANELS);
+                                      plain && !packs_matrix(cpu, s) ? FDIT_B_COLUMNS : FDIT_B_PANELS, false);
         if (plain && !s->plain)
-            provided = fdit_cpu_gemm_workspace(cpu, rows, s->n_out, s->n_in, FDIT_B_PANELS);
+            provided = fdit_cpu_gemm_workspace(cpu, rows, s->n_out, s->n_in, FDIT_B_PANELS, false);
     } else if (s->op == FDIT_OP_LINEAR_DX) {
-        own = fdit_cpu_gemm_workspace(cpu, rows, s->n_in, s->n_out, plain ? FDIT_B_ROWS : FDIT_B_PACKED_T);
+        own = fdit_cpu_gemm_workspace(cpu, rows, s->n_in, s->n_out, plain ? FDIT_B_ROWS : FDIT_B_PACKED_T,
+                                      false);
         if (plain && !s->plain)
-            provided = fdit_cpu_gemm_workspace(cpu, rows, s->n_in, s->n_out, FDIT_B_PACKED_T);
+            provided = fdit_cpu_gemm_workspace(cpu, rows, s->n_in, s->n_out, FDIT_B_PACKED_T, false);
     } else
-        own = fdit_cpu_gemm_workspace(cpu, s->n_out, s->n_in, rows, FDIT_B_ROWS);
+        own = fdit_cpu_gemm_workspace(cpu, s->n_out, s->n_in, rows, FDIT_B_ROWS, true);
     own = own > provided ? own : provided;
     if (cpu->provider != FDIT_GEMM_OWN)
         provided = fdit_cpu_gemm_provided_workspace(cpu);
@@ -232,7 +233,7 @@ static void run(fdit_device *dev, const struct fdit_op_shape *shape, const struc
     if (!fdit_cpu_scratch(dev, shape->op, fdit_cpu_linear_workspace(cpu, shape)))
         return;
     bool plain = g->form == FDIT_B_ROWS || g->form == FDIT_B_COLUMNS;
-    if (cpu->provider == FDIT_GEMM_OWN || cpu->gemm->precision != FDIT_F32 || !plain ||
+    if (cpu->provider == FDIT_GEMM_OWN || cpu->gemm_parts || cpu->gemm->precision != FDIT_F32 || !plain ||
         (g->to.rows == 1 && !g->a_turned))
         fdit_cpu_gemm(cpu, g);
     else if (!fdit_cpu_gemm_provided(cpu, cpu->library, g))

@@ -32,8 +32,8 @@ size_t fdit_cpu_picture_workspace(const struct fdit_cpu *cpu, const struct fdit_
     case FDIT_OP_CONV:
         if (s->groups > 1)
             return 0;
-        return fdit_cpu_gemm_workspace(cpu, (int)(samples * rows), s->n_out, s->taps * s->n_in,
-                                       FDIT_B_PANELS);
+        return fdit_cpu_gemm_workspace(cpu, (int)(samples * rows), s->n_out, s->taps * s->n_in, FDIT_B_PANELS,
+                                       false);
     case FDIT_OP_GROUP_STATS: return samples * moment_chunks(rows) * 2 * width * sizeof(float);
     case FDIT_OP_GROUP_APPLY: return samples * 2 * width * sizeof(float);
     default: return 0;

@@ -42,7 +42,9 @@ static void burst_pieces(const struct fdit_cpu *cpu, const void *job, size_t beg
 /* Floating-point operations a second of one burst on all threads. */
 static double burst(const struct fdit_cpu *cpu)
 {
-    const struct fdit_cpu_gemm_kernels *gemm = cpu->gemm_int8 ? cpu->gemm_int8 : cpu->gemm;
+    const struct fdit_cpu_gemm_kernels *gemm = cpu->gemm_int8    ? cpu->gemm_int8
+                                               : cpu->gemm_parts ? cpu->gemm_parts
+                                                                 : cpu->gemm;
     double each[FDIT_POOL_MOST_MEMBERS] = { 0 }, operations = 0;
     const struct burst b = {
         .multiply_add = gemm->multiply_add ? gemm->multiply_add : cpu->op->probe->multiply_add,

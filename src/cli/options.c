@@ -25,7 +25,7 @@ static const struct fdit_option device_options[] = {
     { ROW(CHOICE, "precision", "f32|bf16x3|bf16|f16|int8|auto", precision), .values = precisions,
       .note = " f32; auto for demo",
       .help = "arithmetic of matrix products; refused if the device lacks it; bf16x3: three products of "
-              "parts of bf16 on a GPU's matrix unit, near to f32; auto: bf16 if the device is faster in it, "
+              "parts of bf16 on a matrix unit, near to f32; auto: bf16 if the device is faster in it, "
               "else f32" },
     { 0 }
 };
