@@ -12,7 +12,7 @@ run="--data data --batch 4 --seed 7 --preview-every 0 --quiet --lr 1e-3 --ema 0.
 good train --data old --batch 4 --seed 7 --preview-every 0 --quiet --lr 1e-3 --from-scratch --tune full --model 32,2,2,4 \
     --size 24 --channels 1 --steps 4 --out base
 prior="$run --base base/delta.safetensors --prior-per-class 3 --prior-weight 0.5 --steps 8 --checkpoint-every 3"
-losses() { sed 's/"images_per_second":[^,]*,"seconds":[^,}]*,*//' "$1/log.jsonl"; }
+losses() { sed -e 's/"images_per_second":[^,]*,"seconds":[^,}]*,*//' -e 's/,"resident_bytes":.*//' "$1/log.jsonl"; }
 
 # ---- the same bits
 good train $prior --out whole

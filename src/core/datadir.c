@@ -27,7 +27,7 @@ static enum fdit_status program_folder(fdit_context *ctx, char **out)
 static enum fdit_status as_installed(fdit_context *ctx, const char *folder, char **out)
 {
     const char *bin = FDIT_BINDIR, *data = FDIT_DATADIR;
-    size_t same = 0; // where the last folder ends that both begin with
+    size_t same = 0; /* where the last folder ends that both begin with */
     for (size_t i = 0;; i++) {
         if ((!bin[i] || bin[i] == '/') && (!data[i] || data[i] == '/'))
             same = i;
