@@ -444,6 +444,10 @@ static void add_linears(struct shape_list *l, const struct fdit_model *m)
         if (s.op == FDIT_OP_LINEAR && s.tokens == 1)
             s.samples = m->options.conditions;
         add_shape(l, s);
+        if (s.plain) { /* beside matrices that are trained some may be frozen */
+            s.plain = false;
+            add_shape(l, s);
+        }
     }
 }
 
