@@ -6,17 +6,24 @@ gzip -dc "$source/data/letters-test.tar.gz" | (cd data && tar xf - A/mono A/hand
 base="$source/data/base.safetensors"
 run="train --base $base --data data --flip none --batch 2 --seed 7 --preview-every 0 --lr 1e-3 --threads 1 --val 0.2"
 
-# processes PROGRAM OUT: the numbers of its processes with --out OUT
+# processes PROGRAM OUT: the numbers of its processes with --out OUT, of this suite: another may run beside it and call
+# a run the same
 processes() {
     for process in /proc/[0-9]*; do
+        [ "$process/cwd" -ef . ] || continue
         { tr '\0' ' ' <"$process/cmdline"; } 2>/dev/null | grep -q "^$1 .*--out $2 " && echo "${process#/proc/}"
     done
 }
 # signal NAME RANK PROGRAM OUT: sends it to that one of them
 signal() {
-    for process in $(processes "$3" "$4"); do
-        { tr '\0' '\n' <"/proc/$process/environ"; } 2>/dev/null | grep -qE "^(OMPI_COMM_WORLD_RANK|PMI_RANK)=$2\$" &&
-            kill -s "$1" "$process" && return
+    tries=0
+    while [ $tries -lt 50 ]; do
+        for process in $(processes "$3" "$4"); do
+            { tr '\0' '\n' <"/proc/$process/environ"; } 2>/dev/null | grep -qE "^(OMPI_COMM_WORLD_RANK|PMI_RANK)=$2\$" &&
+                kill -s "$1" "$process" && return
+        done
+        tries=$((tries + 1))
+        sleep 0.1
     done
     fail "$3: no process is rank $2 of $4"
 }
