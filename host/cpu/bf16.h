@@ -11,12 +11,17 @@ FDIT_KERNEL __m512i round_2(__m512 a, __m512 b)
 {
     return (__m512i)_mm512_cvtne2ps_pbh(b, a);
 }
-/* Element i of a and element i of b side by side. */
-FDIT_KERNEL __m512i round_pairs(__m512 a, __m512 b)
+/* Element i of the low half and element i of the high one side by side. */
+FDIT_KERNEL __m512i in_pairs(__m512i halves)
 {
     const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23,
                                            7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
-    return _mm512_permutexvar_epi16(order, round_2(a, b));
+    return _mm512_permutexvar_epi16(order, halves);
+}
+/* Element i of a and element i of b side by side. */
+FDIT_KERNEL __m512i round_pairs(__m512 a, __m512 b)
+{
+    return in_pairs(round_2(a, b));
 }
 /* dst [j][16] from rows r[i] of 16: element (i, j) to (j, i). dst is ldd elements a row. */
 FDIT_KERNEL void transpose_16(uint32_t *dst, size_t ldd, __m512i r[16])

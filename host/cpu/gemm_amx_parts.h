@@ -57,14 +57,6 @@ FDIT_KERNEL __m512i next_part(__m512 *a, __m512 *b)
     return part;
 }
 
-/* Element i of a and element i of b side by side, of halves. */
-FDIT_KERNEL __m512i in_pairs(__m512i halves)
-{
-    const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23,
-                                           7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
-    return _mm512_permutexvar_epi16(order, halves);
-}
-
 /* --------------------------------------------------------------------------------------- a step of A */
 
 /* 16 rows of 32 k, n of them from `from` on, k <= 32 of each; the rest is 0. */
