@@ -174,8 +174,6 @@ void run_on(struct fdit_cpu cpu, const struct fdit_gemm *g, float *c)
 void run(const struct table *t, int threads, const struct fdit_gemm *g, float *c)
 {
     struct fdit_gemm copy = *g;
-    if (t->parts && !g->to.gate && !g->to.residual_shared && g->to.rows == 1)
-        copy.to.rows = 2;
     run_on((struct fdit_cpu){ .threads = threads, .gemm = t->kernels, .gemm_parts = t->parts }, &copy, c);
 }
 

@@ -52,7 +52,6 @@ double b_at(const struct problem *p, int k, int n);
 
 /* Runs g into c; checks the workspace's end. */
 void run_on(struct fdit_cpu cpu, const struct fdit_gemm *g, float *c);
-/* Where rows of a sample play no part there are more than one, so that parts compute. */
 void run(const struct table *t, int threads, const struct fdit_gemm *g, float *c);
 
 /* Of a product in two parts, relative to it: each leaves out up to 2^-17 of its number and of the other's. */

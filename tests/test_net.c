@@ -460,7 +460,8 @@ START_TEST(random_networks)
     for (int round = 0; round < 24; round++) {
         char name[32];
         snprintf(name, sizeof name, "random network %d", round);
-        struct twin t = twin_new(name, 4, 5, 7);
+        /* a third are one pixel wide, so that a band may be one pixel */
+        struct twin t = round % 3 ? twin_new(name, 4, 5, 7) : twin_new(name, 4, 35, 1);
         fdit_net_id last = 1;
         for (int steps = 2 + test_int(&t.rng, 12); steps > 0; steps--)
             last = random_step(&t, last);
@@ -478,6 +479,95 @@ START_TEST(random_networks)
             fdit_device_close(dev);
         }
         twin_free(&t);
+    }
+}
+END_TEST
+
+enum { ROWS = 7, INPUTS = 96, OUTPUTS = 80 };
+
+/* What a product of `tokens` rows from row `first` on gives with a frozen weight or a plain matrix. */
+static void product_of_rows(fdit_device *dev, bool back, const fdit_weight *weight, struct fdit_tensor matrix,
+                            struct fdit_tensor to, struct fdit_tensor from, int first, int tokens)
+{
+    const int wide = back ? INPUTS : OUTPUTS, deep = back ? OUTPUTS : INPUTS;
+    const struct fdit_tensor y = fdit_at(to, (size_t)(first * wide)),
+                             x = fdit_at(from, (size_t)(first * deep));
+    if (back)
+        fdit_linear_dx(dev, &(struct fdit_linear_dx_args){ .samples = 1,
+                                                           .tokens = tokens,
+                                                           .band = true,
+                                                           .n_in = INPUTS,
+                                                           .n_out = OUTPUTS,
+                                                           .dx = y,
+                                                           .dy = x,
+                                                           .weight = weight,
+                                                           .matrix = matrix });
+    else
+        fdit_linear(dev, &(struct fdit_linear_args){ .samples = 1,
+                                                     .tokens = tokens,
+                                                     .band = true,
+                                                     .n_in = INPUTS,
+                                                     .n_out = OUTPUTS,
+                                                     .y = y,
+                                                     .x = x,
+                                                     .weight = weight,
+                                                     .matrix = matrix });
+}
+
+/* Pixels have the same bits one at a time as all together, in every precision: a band may be one pixel. */
+START_TEST(single_pixels)
+{
+    enum { SIZE = INPUTS * OUTPUTS, WIDEST = ROWS * INPUTS };
+    static float numbers[SIZE], x[WIDEST], all[WIDEST], single[WIDEST];
+    const char *names[8];
+    const int n_devices = test_all_devices(ctx, names);
+    struct test_rng rng = test_rng_new("single pixels");
+    for (int i = 0; i < SIZE; i++)
+        numbers[i] = (float)test_normal(&rng);
+    for (int i = 0; i < WIDEST; i++)
+        x[i] = (float)test_normal(&rng);
+    for (int d = 0; d < n_devices; d++) {
+        fdit_device *dev = test_open_device(ctx, names[d], 2);
+        const struct fdit_weight_desc desc = { .n_out = OUTPUTS, .n_in = INPUTS, .need_dx = true };
+        fdit_weight *weight;
+        fdit_buffer *buffers[3];
+        struct fdit_tensor t[3];
+        for (int i = 0; i < 3; i++) {
+            ck_assert_ok(
+                ctx, fdit_buffer_new(ctx, dev, (i ? WIDEST : SIZE) * sizeof(float), "pixels", &buffers[i]));
+            t[i] = fdit_tensor_of(buffers[i], FDIT_F32);
+        }
+        ck_assert_ok(ctx, fdit_weight_new(ctx, dev, &desc, numbers, &weight));
+        struct fdit_op_shape shapes[4];
+        for (int i = 0; i < 4; i++)
+            shapes[i] = (struct fdit_op_shape){ .op = i & 1 ? FDIT_OP_LINEAR_DX : FDIT_OP_LINEAR,
+                                                .samples = 1,
+                                                .tokens = ROWS,
+                                                .n_in = INPUTS,
+                                                .n_out = OUTPUTS,
+                                                .plain = i & 2,
+                                                .band = true };
+        ck_assert_ok(ctx, fdit_device_reserve(ctx, dev, fdit_device_workspace(dev, shapes, 4)));
+        fdit_write(dev, t[0], numbers, SIZE);
+        fdit_write(dev, t[1], x, WIDEST);
+        for (int kind = 0; kind < 4; kind++) {
+            const bool back = kind & 1, plain = kind & 2;
+            const size_t n = (size_t)(ROWS * (back ? INPUTS : OUTPUTS));
+            for (int step = ROWS; step; step = step > 1 ? 1 : 0) {
+                for (int row = 0; row < ROWS; row += step)
+                    product_of_rows(dev, back, plain ? NULL : weight, plain ? t[0] : FDIT_NO_TENSOR, t[2],
+                                    t[1], row, step);
+                ck_assert_ok(ctx, fdit_read(ctx, dev, t[2], step > 1 ? all : single, n));
+            }
+            const size_t at = test_first_difference(all, single, n, sizeof *all);
+            ck_assert_msg(at == n, "%s%s%s: element %zu is %.9g alone and %.9g with others", names[d],
+                          back ? " dx" : "", plain ? " of a matrix" : "", at, (double)single[at],
+                          (double)all[at]);
+        }
+        fdit_weight_free(weight);
+        for (int i = 0; i < 3; i++)
+            fdit_buffer_free(buffers[i]);
+        fdit_device_close(dev);
     }
 }
 END_TEST
@@ -735,7 +825,8 @@ int main(void)
     Suite *suite = suite_create("net");
     TCase *tcase = tcase_create("net");
     tcase_add_checked_fixture(tcase, setup, teardown);
-    const TTest *tests[] = { random_networks, branches, memory, passes, misfits, sizes, failing_memory };
+    const TTest *tests[] = { random_networks, single_pixels, branches, memory,
+                             passes,          misfits,       sizes,    failing_memory };
     for (size_t i = 0; i < sizeof tests / sizeof *tests; i++)
         tcase_add_test(tcase, tests[i]);
     suite_add_tcase(suite, tcase);

@@ -241,16 +241,16 @@ static void run_prepared(const struct fdit_cpu *cpu, const struct fdit_cpu_gemm_
     }
 }
 
-/* Conditioning vectors (a row a sample) stay out of int8 and of parts: they are few, and scale whole
- * channels; and a weight would be taken apart for them alone. Otherwise rows are not asked for their number,
- * since a picture has the same bits in bands. With fewer k than PARTS_LEAST operands in parts would be mostly
- * zeros; the gradient of a weight has as many k as there are rows. */
+/* Conditioning vectors stay out of int8 and of parts: they are few, and scale whole channels; and a weight
+ * would be taken apart for them alone. The caller says which they are; rows are not counted, since a picture
+ * has the same bits in bands, down to one pixel. With fewer k than PARTS_LEAST operands in parts would be
+ * mostly zeros; the gradient of a weight has as many k as there are rows. */
 static const struct fdit_cpu_gemm_kernels *kernels_for(const struct fdit_cpu *cpu, const struct fdit_gemm *g)
 {
-    if (cpu->gemm_parts && g->to.rows > 1 && (g->a_turned || g->k >= PARTS_LEAST))
+    if (cpu->gemm_parts && !g->vectors && (g->a_turned || g->k >= PARTS_LEAST))
         return cpu->gemm_parts;
     bool int8 =
-        cpu->gemm_int8 && g->form == FDIT_B_PANELS && g->b_type == FDIT_I8 && !g->gather && g->to.rows > 1;
+        cpu->gemm_int8 && g->form == FDIT_B_PANELS && g->b_type == FDIT_I8 && !g->gather && !g->vectors;
     return int8 ? cpu->gemm_int8 : cpu->gemm;
 }
 

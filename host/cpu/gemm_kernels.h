@@ -75,6 +75,7 @@ struct fdit_gemm {
     void (*taps)(const struct fdit_gemm *g, int m, const float **at);
     int n_taps;
     bool a_turned;          /* A(m, k) = a[k lda + m] instead of a[m lda + k]; normal form only */
+    bool vectors;           /* the rows of A are conditioning vectors, one a sample */
     const void *b;          /* plain: float */
     enum fdit_dtype b_type; /* of packed panels: FDIT_F32, FDIT_BF16, FDIT_I8 */
     const float *b_scale;   /* FDIT_I8: [n_out, rounded up to nr] */

@@ -177,7 +177,7 @@ enum { NARROW = 64 };
 
 static bool packs_matrix(const struct fdit_cpu *cpu, const struct fdit_op_shape *s)
 {
-    return s->op == FDIT_OP_LINEAR && s->plain && s->n_out <= NARROW && s->tokens > 1 &&
+    return s->op == FDIT_OP_LINEAR && s->plain && s->n_out <= NARROW && (s->tokens > 1 || s->band) &&
            cpu->provider == FDIT_GEMM_OWN && cpu->gemm->precision == FDIT_F32;
 }
 
@@ -251,6 +251,7 @@ void fdit_cpu_linear(fdit_device *dev, const struct fdit_linear_args *a)
         .k = a->n_in,
         .a = fdit_cpu_f32(a->x),
         .lda = (size_t)a->n_in,
+        .vectors = a->tokens == 1 && !a->band,
         .b = w ? w->data : fdit_cpu_f32(a->matrix),
         .b_type = w ? w->type : FDIT_F32,
         .b_scale = w ? w->scale : NULL,
@@ -278,6 +279,7 @@ void fdit_cpu_linear(fdit_device *dev, const struct fdit_linear_args *a)
         .n_in = a->n_in,
         .n_out = a->n_out,
         .plain = !w,
+        .band = a->band,
         .low_rank = a->low_rank,
     };
     if (packed_floats(cpu, &shape) &&
@@ -304,6 +306,7 @@ void fdit_cpu_linear_dx(fdit_device *dev, const struct fdit_linear_dx_args *a)
         .k = a->n_out,
         .a = fdit_cpu_f32(a->dy),
         .lda = (size_t)a->n_out,
+        .vectors = a->tokens == 1 && !a->band,
         .b = w ? w->data : fdit_cpu_f32(a->matrix),
         .b_type = w ? w->type : FDIT_F32,
         .b_scale = w ? w->scale : NULL,
@@ -326,6 +329,7 @@ void fdit_cpu_linear_dx(fdit_device *dev, const struct fdit_linear_dx_args *a)
         .n_in = a->n_in,
         .n_out = a->n_out,
         .plain = !w,
+        .band = a->band,
     };
     run(dev, &shape, &g);
 }

@@ -377,7 +377,7 @@ void fdit_gemm_prepare(fdit_device *dev, const struct gemm_shape *s)
 static struct gemm_shape shape_of(const struct fdit_op_shape *shape, bool plain)
 {
     struct gemm_shape s = { .plain = plain,
-                            .vectors = shape->tokens == 1,
+                            .vectors = shape->tokens == 1 && !shape->band,
                             .M = shape->samples * shape->tokens };
     s.kind = shape->op == FDIT_OP_LINEAR ? GEMM_FORWARD : shape->op == FDIT_OP_LINEAR_DX ? GEMM_DX : GEMM_DW;
     s.N = s.kind == GEMM_FORWARD ? shape->n_out : shape->n_in;
@@ -676,7 +676,7 @@ static void take_matrix(const fdit_device *dev, struct product *p, const fdit_we
 void fdit_opencl_linear(fdit_device *dev, const struct fdit_linear_args *a)
 {
     struct product p = { .shape = { .kind = GEMM_FORWARD,
-                                    .vectors = a->tokens == 1,
+                                    .vectors = a->tokens == 1 && !a->band,
                                     .M = a->samples * a->tokens,
                                     .N = a->n_out,
                                     .K = a->n_in },
@@ -700,7 +700,7 @@ void fdit_opencl_linear(fdit_device *dev, const struct fdit_linear_args *a)
 void fdit_opencl_linear_dx(fdit_device *dev, const struct fdit_linear_dx_args *a)
 {
     struct product p = { .shape = { .kind = GEMM_DX,
-                                    .vectors = a->tokens == 1,
+                                    .vectors = a->tokens == 1 && !a->band,
                                     .M = a->samples * a->tokens,
                                     .N = a->n_in,
                                     .K = a->n_out },

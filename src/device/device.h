@@ -66,6 +66,7 @@ static inline bool fdit_has(struct fdit_tensor t)
  * y may be the same tensor as residual. Summation over n_in is never split. */
 struct fdit_linear_args {
     int samples, tokens, n_in, n_out; /* B, N; per-sample vectors have tokens = 1 */
+    bool band; /* tokens are some of a picture's pixels, even one: the bits do not depend on how many */
     struct fdit_tensor y, x;
     const fdit_weight *weight;
     struct fdit_tensor matrix;
@@ -90,6 +91,7 @@ struct fdit_linear_args {
  * x is `add` here. */
 struct fdit_linear_dx_args {
     int samples, tokens, n_in, n_out;
+    bool band; /* as in linear */
     struct fdit_tensor dx, dy;
     const fdit_weight *weight;
     struct fdit_tensor matrix;
@@ -481,6 +483,7 @@ struct fdit_op_shape {
     int n_in, n_out;      /* linear family; conv; norm, gate, column_sum, group_*: n_out = width */
     int heads, head_size; /* attention */
     bool plain;           /* linear, linear_dx: a plain f32 matrix instead of a weight object */
+    bool band;            /* the same: of the arguments */
     int low_rank;         /* linear: of `low` */
     size_t n;             /* element-wise ops */
 };

@@ -88,6 +88,7 @@ static void multiply_patches(fdit_device *dev, const struct fdit_conv_args *a, s
     const struct fdit_tensor y = fdit_at(a->y, from * n_out), to = fused ? y : behind;
     dev->ops->linear(dev, &(struct fdit_linear_args){ .samples = 1,
                                                       .tokens = (int)n,
+                                                      .band = true,
                                                       .n_in = a->kernel_y * a->kernel_x * a->n_in,
                                                       .n_out = a->n_out,
                                                       .y = to,

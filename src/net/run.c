@@ -51,6 +51,7 @@ static struct fdit_op_shape shape_of(enum fdit_op op, int samples, int rows, int
     return (struct fdit_op_shape){ .op = op,
                                    .samples = samples,
                                    .tokens = rows,
+                                   .band = true,
                                    .n_in = n_in,
                                    .n_out = n_out,
                                    .n = (size_t)samples * (size_t)rows * (size_t)n_out };
@@ -88,6 +89,7 @@ static void linear(struct fdit_net_walk *w, const struct fdit_net_step *s, int s
     if (!w->dry)
         fdit_linear(w->net->dev, &(struct fdit_linear_args){ .samples = samples,
                                                              .tokens = rows,
+                                                             .band = true,
                                                              .n_in = l->n_in,
                                                              .n_out = l->n_out,
                                                              .y = y,
@@ -271,6 +273,7 @@ static void attend_rows(struct fdit_net_walk *w, const struct fdit_net_step *s, 
     }
     fdit_linear(dev, &(struct fdit_linear_args){ .samples = 1,
                                                  .tokens = rows,
+                                                 .band = true,
                                                  .n_in = c,
                                                  .n_out = n,
                                                  .y = scores,
@@ -281,6 +284,7 @@ static void attend_rows(struct fdit_net_walk *w, const struct fdit_net_step *s, 
                      .m = rows, .n = n, .y = scores, .x = scores, .scale = (float)(1 / sqrt((double)c)) });
     fdit_linear_dx(dev, &(struct fdit_linear_dx_args){ .samples = 1,
                                                        .tokens = rows,
+                                                       .band = true,
                                                        .n_in = c,
                                                        .n_out = n,
                                                        .dx = at(tensor_of(w, s->out), from),
