@@ -16,20 +16,13 @@ struct amx_config {
     uint8_t rows[16];
 };
 
+#ifdef FDIT_EMULATED_AMX
+#include "cpu/amx_emulated.h"
+#else
 /* Until amx_end a thread may use the registers as `c` says; what they held is gone. */
 FDIT_KERNEL void amx_configure(const struct amx_config *c)
 {
     __asm__ volatile("ldtilecfg %0" : : "m"(*c));
-}
-/* All of them whole. */
-FDIT_KERNEL void amx_begin(void)
-{
-    static const struct amx_config whole = {
-        .palette = 1,
-        .row_bytes = { 64, 64, 64, 64, 64, 64, 64, 64 },
-        .rows = { 16, 16, 16, 16, 16, 16, 16, 16 },
-    };
-    amx_configure(&whole);
 }
 FDIT_KERNEL void amx_end(void)
 {
@@ -46,5 +39,17 @@ FDIT_KERNEL void amx_end(void)
 #define AMX_DOT(c, a, b) __asm__ volatile("tdpbf16ps %%tmm" #b ", %%tmm" #a ", %%tmm" #c : : :)
 /* The same of signed bytes, into whole numbers: a [16 rows][64 of k], b [16 fours of k][16 columns][4]. */
 #define AMX_DOT_INT8(c, a, b) __asm__ volatile("tdpbssd %%tmm" #b ", %%tmm" #a ", %%tmm" #c : : :)
+#endif
+
+/* All of them whole. */
+FDIT_KERNEL void amx_begin(void)
+{
+    static const struct amx_config whole = {
+        .palette = 1,
+        .row_bytes = { 64, 64, 64, 64, 64, 64, 64, 64 },
+        .rows = { 16, 16, 16, 16, 16, 16, 16, 16 },
+    };
+    amx_configure(&whole);
+}
 
 #endif

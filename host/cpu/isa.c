@@ -12,7 +12,7 @@
 #if defined(HAVE_NEONDOT)
 #include <sys/auxv.h>
 #endif
-#if defined(HAVE_AMX)
+#if defined(HAVE_AMX) && !defined(FDIT_EMULATED_AMX)
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
@@ -78,7 +78,12 @@ static bool has_neondot(void)
 }
 #endif
 
-#if defined(HAVE_AMX)
+#if defined(FDIT_EMULATED_AMX)
+static bool has_amx(void)
+{
+    return has_avx512bf16();
+}
+#elif defined(HAVE_AMX)
 /* The tile registers are 8 KB of state for each thread that uses them, so the kernel wants to be asked
  * first. Its leave is the whole process's, threads that run already included, and asking again does no
  * harm. Refused by kernels before Linux 5.16, and where a thread's alternate signal stack is too small.
