@@ -57,6 +57,11 @@ says stdout '600 pictures a row, 2 seeds'
 says stdout '^| finediffusion | none | 10.5 (10..11) | -0.25 | 0.75 | 0.50 | 50.0 / 80.0 | 90.0 / 0.0 | 60.0 / 40.0 / 20.0 |$'
 says stdout '^| finediffusion | SCG radical, w = 3.5 | 6 (6..6) |'
 says stdout '^| lora-8 | 12 | none | 9 (9..9) |'
+printf 'finediffusion\t0.5\nfull\t4\nlora:8\t1\n' >out/times.tsv
+"$tools/han10k/report.sh" out >timed 2>stderr
+says timed '^| finediffusion | 5.34e+03 | 1.0 | 0.5 | 25 | 8.00 |$'
+rm out/times.tsv
+"$tools/han10k/report.sh" out >stdout 2>stderr
 checks=$((checks + 1))
 cmp -s stdout out/table.md || fail 'table.md is not what is printed'
 equal 'points of the sweep' "$(grep -c '<circle' out/sweep.svg)" 12
@@ -78,10 +83,18 @@ checks=$((checks + 1))
 says stderr 'no points'
 
 # What there is to do, for two ways and one scale: data, base, judge, features; training, plain, two guides, training
-# with an empty row, plain, CFG for each; full at equal time with two rows; the sheet.
+# with an empty row, plain, CFG for each; times of steps; full at equal time with two rows; the sheet.
 "$tools/han10k/table.sh" new --list --methods 'full finediffusion' --scales 2 --seeds 3 >stdout
-equal 'pieces of work' "$(wc -l <stdout | tr -d ' ')" 22
+equal 'pieces of work' "$(wc -l <stdout | tr -d ' ')" 23
 says stdout '^       train full, seed 3, dropped labels become empty, 10000 steps (equal steps)$'
+says stdout '^       train full, seed 3, dropped labels become superclass, 10000 steps (equal time)$'
+printf 'finediffusion\t0.5\nfull\t2\n' >new/times.tsv
+"$tools/han10k/table.sh" new --list --methods 'full finediffusion' --scales 2 --sweep '3 4' --seeds 3 >stdout
+equal 'pieces of work with a sweep' "$(wc -l <stdout | tr -d ' ')" 26
+says stdout '^there  time the steps of each way, in turn$'
+says stdout '^       train full, seed 3, dropped labels become superclass, 2500 steps (equal time)$'
+"$tools/han10k/table.sh" new --list --times --methods 'full finediffusion' >stdout
+equal 'pieces of work before the times' "$(wc -l <stdout | tr -d ' ')" 5
 mkdir -p new/data
 echo class >new/data/taxonomy.tsv
 "$tools/han10k/table.sh" new --list --methods full --scales 2 >stdout

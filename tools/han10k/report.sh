@@ -42,10 +42,15 @@ row_numbers() { # row_numbers FILE
     }'
 }
 
-# Of the training: steps, trained numbers, seconds a step, most memory.
+# Of the training: steps, trained numbers, seconds a step (as table.sh timed them, else of the run), most memory.
 run_numbers() { # run_numbers RUN
+    way=$(basename "$1" | sed 's/-[0-9]*-[a-z]*-[a-z]*$//')
+    timed=
+    [ ! -s "$out/times.tsv" ] ||
+        timed=$(tr ':+' '--' <"$out/times.tsv" | awk -F'\t' -v way="$way" '$1 == way { print $2 }')
     for key in step trained seconds peak_bytes; do field "$1/summary.json" $key; done |
-        awk '{ v[NR] = $1 } END { printf "%s\t%s\t%.4g\t%s", v[1], v[2], v[3] / v[1], v[4] }'
+        awk -v timed="$timed" '{ v[NR] = $1 }
+            END { printf "%s\t%s\t%.4g\t%s", v[1], v[2], timed == "" ? v[3] / v[1] : timed, v[4] }'
     printf '\t%s' "$(wc -c <"$1/delta.safetensors" | tr -d ' ')"
 }
 

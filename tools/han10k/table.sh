@@ -13,6 +13,7 @@
 #
 #   --classes N       of the 10,000 characters, evenly spread (default 10000)
 #   --others N        characters that the base learns (default 1000)
+#   --size N          pixels of a picture's side (default 32)
 #   --data DIR        another data set: train.tar, test.tar and taxonomy.tsv in DIR
 #   --ranks A,B       its ranks whose groups guide: the superclass, and a coarser one or none (default radical,strokes)
 #   --base FILE       a base that is there, instead of training one
@@ -27,10 +28,13 @@
 #   --rates LIST      learning rates, as "full=5e-4 norm=1e-2", in place of those below
 #   --seeds LIST      (default "0 1")
 #   --scales LIST     guidance scales besides 1 (default "2 3 4 5 6")
+#   --sweep LIST      the same for finediffusion, whose sweep is drawn as a chart (default: those of --scales)
 #   --per-class N     pictures drawn of a class for each row (default 1)
 #   --watch N         pictures drawn eight times during each run, for curves.svg (default 512; 0: none)
 #   --train OPTIONS   further options of every train, as '--precision bf16'
 #   --draw OPTIONS    sampler (default '--sampler unipc --steps 12')
+#   --times           only time the steps of each way, in turn, three times over: before the rest, on a machine that
+#                     does nothing else; without this they are timed when a run at equal time needs it
 #   --list            only print what is to be done, and what of it is done
 #
 #   FINEDIFFUSION=program    which program (default: build/finediffusion of these sources)
@@ -53,17 +57,21 @@ classes=10000 others=1000 data='' ranks=radical,strokes base='' judge='' base_st
 model=128,6,4,4 steps=10000 batch=64 per_class=1 watch_pictures=512
 methods='full bitfit difffit lora:8 lora:32 norm table finediffusion finediffusion+lora:16 guidance'
 rates='' seeds='0 1' scales='2 3 4 5 6' train='' draw='--sampler unipc --steps 12' list=no
+size=32 sweep='' times=no
 while [ $# -gt 0 ]; do
     option=$1
     shift
     case $option in
     --list) list=yes && continue ;;
+    --times) times=yes && continue ;;
     --help) usage 0 ;;
     esac
     [ $# -gt 0 ] || { echo "table.sh: $option: a value is missing, or the option does not exist; see --help" >&2; exit 2; }
     case $option in
     --classes) classes=$1 ;;
     --others) others=$1 ;;
+    --size) size=$1 ;;
+    --sweep) sweep=$1 ;;
     --data) data=$1 ;;
     --ranks) ranks=$1 ;;
     --base) base=$1 ;;
@@ -173,29 +181,48 @@ value() { # value FILE KEY: a number of a line of JSON
     sed -n "s/.*\"$2\":\([-0-9.e+]*\).*/\1/p" "$1"
 }
 
+# The seconds a step of each way, the least of three rounds of short runs in turn: times.tsv. The runs of the table may
+# have had other company.
+time_steps() {
+    due "$out/times.tsv" "time the steps of each way, in turn" || return 0
+    rm -rf "$out/times"
+    for method in $methods $methods $methods; do
+        mask=$method
+        [ "$method" != guidance ] || mask='finediffusion --learn-guidance 2'
+        # shellcheck disable=SC2086
+        run_training "$out/times/run" --base "$base" --data "$data/train.tar" --taxonomy "$taxonomy" \
+            --ranks "$ranks" --tune $mask --superclass "$rank" --superclass-train all --table-init base \
+            --ema 0.999 --steps 100
+        printf '%s\t' "$method" >>"$out/times.part"
+        value "$out/times/run/summary.json" seconds | awk '{ print $1 / 100 }' >>"$out/times.part"
+        rm -rf "$out/times"
+    done
+    awk -F'\t' -v OFS='\t' '!($1 in least) || $2 < least[$1] { least[$1] = $2 } END { for (m in least) print m, least[m] }' \
+        "$out/times.part" | sort >"$out/times.new"
+    rm "$out/times.part"
+    mv "$out/times.new" "$out/times.tsv"
+}
+
 # How many steps METHOD makes in the time that FineDiffusion takes for all of its own.
-steps_in_equal_time() { # steps_in_equal_time METHOD SEED
-    for side in "$1" finediffusion; do
-        summary=$(run_of "$side" "$2" superclass steps)/summary.json
-        [ -s "$summary" ] || { echo "$steps" && return; }
-        echo "$(value "$summary" seconds) $(value "$summary" step)"
-    done | awk -v steps="$steps" 'NR == 1 { own = $1 / $2 } NR == 2 { n = int(steps * $1 / $2 / own) }
-        END { print (n > 0 ? n : steps) }'
+steps_in_equal_time() { # steps_in_equal_time METHOD
+    [ -s "$out/times.tsv" ] || { echo "$steps" && return; }
+    awk -F'\t' -v steps="$steps" -v method="$1" '{ seconds[$1] = $2 }
+        END { n = int(steps * seconds["finediffusion"] / seconds[method]); print (n > 0 ? n : steps) }' "$out/times.tsv"
 }
 
 prepare() {
     ! due "$taxonomy" "draw the characters" ||
-        "$here/make.sh" "$data" --size 32 --classes "$classes" --others "$others" >&2
+        "$here/make.sh" "$data" --size "$size" --classes "$classes" --others "$others" >&2
     if due "$base" "train the base of $others other characters, $base_steps steps"; then
-        run_training "$out/base" --from-scratch --tune full --model "$model" --size 32 --channels 1 \
+        run_training "$out/base" --from-scratch --tune full --model "$model" --size "$size" --channels 1 \
             --data "$data/base.tar" --val "$data/base-test.tar" --label-drop empty --lr 1e-3 --warmup 200 \
             --lr-schedule linear --ema 0.9995 --loss-weight min-snr --seed 1 --steps "$base_steps"
         cp "$out/base/delta.safetensors" "$base.part"
         mv "$base.part" "$base"
     fi
     if due "$judge" "train the judge, $judge_steps steps"; then
-        run_training "$out/judge" --from-scratch --classifier --tune full --model "$model" --size 32 --channels 1 \
-            --data "$data/train.tar" --val "$data/test.tar" --taxonomy "$taxonomy" --ranks "$ranks" --shift 2 \
+        run_training "$out/judge" --from-scratch --classifier --tune full --model "$model" --size "$size" --channels 1 \
+            --data "$data/train.tar" --val "$data/test.tar" --taxonomy "$taxonomy" --ranks "$ranks" --shift $((size / 16)) \
             --lr 1.5e-3 --lr-schedule cosine --warmup 200 --weight-decay 0.1 --ema 0.999 --seed 1 \
             --steps "$judge_steps"
         cp "$out/judge/delta.safetensors" "$judge.part"
@@ -210,18 +237,24 @@ rows_of() { # rows_of METHOD SEED
     tune "$1" "$2" superclass steps "$steps"
     measure "$1" "$2" superclass steps none 1
     [ "$1" != guidance ] || return 0 # it draws guided pictures in one pass
-    for w in $scales; do
+    all=$scales
+    [ "$1" != finediffusion ] || all=${sweep:-$scales}
+    for w in $all; do
         for guide in $guides; do measure "$1" "$2" superclass steps "$guide" "$w"; done
     done
     tune "$1" "$2" empty steps "$steps"
     measure "$1" "$2" empty steps none 1
-    for w in $scales; do measure "$1" "$2" empty steps cfg "$w"; done
+    for w in $all; do measure "$1" "$2" empty steps cfg "$w"; done
+}
+
+wanted() { # wanted METHOD
+    case " $methods " in *" $1 "*) ;; *) return 1 ;; esac
 }
 
 at_equal_time() { # at_equal_time METHOD SEED
-    case " $methods " in *' finediffusion '*) ;; *) return 0 ;; esac
+    wanted finediffusion || return 0
     case $1 in finediffusion | guidance) return 0 ;; esac
-    tune "$1" "$2" superclass time "$(steps_in_equal_time "$1" "$2")"
+    tune "$1" "$2" superclass time "$(steps_in_equal_time "$1")"
     measure "$1" "$2" superclass time none 1
     measure "$1" "$2" superclass time "$rank" "${scales%% *}"
 }
@@ -238,15 +271,18 @@ rare_sheet() {
 
 walk() {
     prepare
+    [ $times = no ] || { time_steps && return; }
     for seed in $seeds; do
         for method in $methods; do rows_of "$method" "$seed"; done
+        ! wanted finediffusion || time_steps
         for method in $methods; do at_equal_time "$method" "$seed"; done
     done
-    case " $methods " in *' finediffusion '*) rare_sheet ;; esac
+    ! wanted finediffusion || rare_sheet
 }
 
 walk
 [ $list = no ] || exit 0
 pass=work
 walk
+[ $times = no ] || exit 0
 "$here/report.sh" "$out"
