@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What sampling jobs draw: the same bits for any batch, order, shard and thread count; guides; other files of
  * weights; latents to pictures; the contact sheet. */
+#include "core/mem.h"
 #include "data_fixture.h"
 #include "sample/contact_sheet.h"
 #include "sample/painter.h"
@@ -461,6 +462,62 @@ START_TEST(test_sheet)
 }
 END_TEST
 
+/* A sheet of per_class pictures of noise of each of `classes` classes, which PNG makes no smaller, takes what
+ * is planned for it, where the title and the groups' names are the only thing that is not known. */
+static void check_sheet_bytes(int size, int channels, int classes, int per_class, bool long_names)
+{
+    enum { MOST = 300 };
+    static char text[64 * MOST];
+    struct fdit_taxonomy *tax = NULL;
+    struct fdit_contact_sheet *sheet = NULL;
+    struct fdit_request r;
+    struct fdit_picture p = { 0 };
+    size_t planned, most, n = (size_t)sprintf(text, "class\tgenus\n");
+    for (int c = 0; c < classes; c++)
+        n += (size_t)sprintf(text + n, "%s%d\tg%d\n",
+                             long_names ? "A name of many words, which goes on and on " : "n", c, c / 2);
+    ck_assert_ok(ctx, fdit_taxonomy_parse(ctx, text, n, "test", NULL, &tax));
+    ck_assert_ok(ctx, fdit_request_init(ctx, tax, NULL, NULL, per_class, 0, 0, 1, &r));
+    ck_assert_ok(ctx, fdit_contact_sheet_bytes(ctx, &r, tax, size, channels, false, &planned));
+    ck_assert_ok(ctx, fdit_contact_sheet_most_bytes(ctx, r.n, tax, size, channels, &most));
+    ck_assert_uint_le(planned, most);
+    ck_assert_ok(ctx, fdit_picture_new(ctx, size, size, channels, &p));
+    for (size_t i = 0, state = 1; i < (size_t)size * (size_t)size * (size_t)channels; i++) {
+        state = state * 6364136223846793005u + 1;
+        p.pixels[i] = (uint8_t)(state >> 56);
+    }
+    const size_t before = fdit_mem_stats().bytes;
+    fdit_mem_reset_peak();
+    ck_assert_ok(ctx, fdit_contact_sheet_new(ctx, &r, tax, size, channels, NULL, NULL, &sheet));
+    for (size_t i = 0; i < r.n; i++) {
+        const struct fdit_request_item item = fdit_request_at(&r, i);
+        if (fdit_contact_sheet_wants(sheet, &item))
+            ck_assert_ok(ctx, fdit_contact_sheet_put(ctx, sheet, &item, &p));
+    }
+    ck_assert_ok(ctx, fdit_contact_sheet_write(ctx, sheet, "title", keep(3, "sheet.png")));
+    fdit_contact_sheet_free(sheet);
+    const size_t took = fdit_mem_stats().peak_bytes - before;
+    ck_assert_msg(took <= planned, "%d x %d: %zu bytes taken, %zu planned", classes, per_class, took,
+                  planned);
+    ck_assert_msg(planned < 2 * took + ((size_t)3 << 20), "%d x %d: %zu bytes taken, %zu planned", classes,
+                  per_class, took, planned);
+    fdit_picture_fini(&p);
+    fdit_request_fini(&r);
+    fdit_taxonomy_free(tax);
+}
+
+START_TEST(test_sheet_bytes)
+{
+    check_sheet_bytes(8, 1, 5, 3, false);
+    check_sheet_bytes(16, 3, 120, 2, true);
+    check_sheet_bytes(32, 1, 300, 1, false);
+    check_sheet_bytes(64, 3, 16, 16, false);
+    check_sheet_bytes(64, 3, 256, 1, true);
+    check_sheet_bytes(128, 3, 1, 40, true);
+    check_sheet_bytes(256, 3, 10, 4, false);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("sample_draw");
@@ -480,6 +537,7 @@ int main(void)
     tcase_add_test(tc, test_latents);
     tcase_add_test(tc, test_vae);
     tcase_add_test(tc, test_sheet);
+    tcase_add_test(tc, test_sheet_bytes);
     suite_add_tcase(suite, tc);
     int code = test_run(suite);
     fdit_context_free(ctx);

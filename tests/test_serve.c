@@ -2,6 +2,7 @@
  * test_serve.c: the server of `serve` against requests that it must refuse and clients that misbehave, by
  * plain sockets; the tree of a taxonomy and the search over its names. */
 #include "core/clock.h"
+#include "core/file.h"
 #include "core/mem.h"
 #include "data/spelling.h"
 #include "harness.h"
@@ -27,6 +28,8 @@ static fdit_context *ctx;
 static struct fdit_http *http;
 static int port;
 static atomic_int answered, streams_ended;
+static FILE *reply_file; /* what "file" is answered with */
+static atomic_bool held; /* until then "hold" is not answered */
 
 static ssize_t never(void *user, char *out, size_t n)
 {
@@ -52,6 +55,15 @@ static enum fdit_status echo(fdit_context *own, void *user, const struct fdit_ht
     answered++;
     if (!strcmp(r->path, "fail"))
         FAIL(own, FDIT_ERROR_ARGUMENT, "a reason with \"quotes\"");
+    while (held && !strcmp(r->path, "hold"))
+        usleep(1000);
+    if (!strcmp(r->path, "file")) {
+        char path[64];
+        snprintf(path, sizeof path, "/proc/self/fd/%d", fileno(reply_file));
+        TRY(fdit_file_open(own, path, &reply->file, &reply->n));
+        reply->from_file = true;
+        return FDIT_OK;
+    }
     if (!strcmp(r->path, "stream")) {
         reply->stream = never;
         reply->stream_end = count_end;
@@ -85,7 +97,7 @@ static void start(void)
 
 static void stop(void)
 {
-    fdit_http_stop(http);
+    ck_assert(fdit_http_stop(http, 60));
     http = NULL;
 }
 
@@ -320,6 +332,59 @@ START_TEST(streams)
 }
 END_TEST
 
+/* A function that does not come to its end is waited for as long as is said, and again. */
+START_TEST(unending)
+{
+    char text[512];
+    start();
+    int fd = dial(), n = snprintf(text, sizeof text, "GET /api/hold HTTP/1.1\r\n" OURS TOKEN "\r\n", port,
+                                  fdit_http_token(http));
+    held = true;
+    send(fd, text, (size_t)n, MSG_NOSIGNAL);
+    while (!answered)
+        usleep(1000);
+    ck_assert(!fdit_http_stop(http, 0.2));
+    ck_assert(!fdit_http_stop(http, 0));
+    held = false;
+    stop();
+    close(fd);
+}
+END_TEST
+
+/* An open file is sent as bytes are, and closed. */
+START_TEST(file)
+{
+    enum { BYTES = 300000 };
+    static char bytes[BYTES], got[BYTES + 4096];
+    char text[512];
+    for (int i = 0; i < BYTES; i++)
+        bytes[i] = (char)(i * 7 + i / 251);
+    int before = dup(0);
+    close(before);
+    reply_file = tmpfile();
+    ck_assert_ptr_nonnull(reply_file);
+    ck_assert_uint_eq(fwrite(bytes, 1, BYTES, reply_file), BYTES);
+    ck_assert_int_eq(fflush(reply_file), 0);
+    start();
+    int n = snprintf(text, sizeof text, "GET /api/file HTTP/1.1\r\n" OURS TOKEN "Connection: close\r\n\r\n",
+                     port, fdit_http_token(http));
+    for (int i = 0; i < 3; i++) {
+        int fd = dial();
+        send(fd, text, (size_t)n, MSG_NOSIGNAL);
+        size_t all = listen_to(fd, got, sizeof got, SIZE_MAX);
+        close(fd);
+        ck_assert_uint_gt(all, BYTES);
+        ck_assert_msg(!strncmp(got, "HTTP/1.1 200", 12), "%.100s", got);
+        ck_assert(!memcmp(got + all - BYTES, bytes, BYTES));
+    }
+    stop();
+    fclose(reply_file);
+    int after = dup(0);
+    ck_assert_int_eq(after, before);
+    close(after);
+}
+END_TEST
+
 START_TEST(addresses)
 {
     static const struct fdit_http_file none[] = { { 0, 0, 0, 0 } };
@@ -336,7 +401,7 @@ START_TEST(addresses)
     o.hosts = names + 4;
     ck_assert_ok(ctx, fdit_http_start(ctx, &o, &other));
     ck_assert(!strncmp(fdit_http_address(other), "http://ok.example:", 18));
-    fdit_http_stop(other);
+    ck_assert(fdit_http_stop(other, 60));
     o.listen = "localhost";
     ck_assert_int_eq(fdit_http_start(ctx, &o, &other), FDIT_ERROR_ARGUMENT);
     start();
@@ -528,6 +593,8 @@ int main(void)
         tcase_add_test(tcase, slow);
         tcase_add_test(tcase, crowd);
         tcase_add_test(tcase, streams);
+        tcase_add_test(tcase, unending);
+        tcase_add_test(tcase, file);
         tcase_add_test(tcase, addresses);
     } else {
         printf("the server is left out: %s\n", why);

@@ -225,10 +225,31 @@ end # in the middle of a drawing
 good train --data "$source/data/letters-test.tar.gz" --from-scratch --tune full --model 32,1,2,4 --size 64 --channels 3 \
     --batch 2 --steps 1 --preview-every 0 --quiet --out noise
 good serve --base noise/delta.safetensors --plan --json --picture-memory 2100K
-planned=$(sed 's/.*"process_bytes":\([0-9]*\).*/\1/' stdout) host=$(sed 's/.*"host_bytes":\([0-9]*\).*/\1/' stdout)
+host_bytes() { sed 's/.*"host_bytes":\([0-9]*\).*/\1/' stdout; }
+planned=$(sed 's/.*"process_bytes":\([0-9]*\).*/\1/' stdout) host=$(host_bytes)
 checks=$((checks + 1))
 [ "$host" -ge 2150400 ] || fail 'the plan lacks the pictures' "$(cat stdout)"
+# as much memory for pictures more, and what the sheet of an order of a hundred takes
+good serve --base noise/delta.safetensors --plan --json --picture-memory 21K
+checks=$((checks + 1))
+[ $((host - $(host_bytes))) -gt $((2100 * 1024 - 21 * 1024 + 2 * 100 * 64 * 64 * 3)) ] ||
+    fail 'the plan lacks the contact sheet' "$(cat stdout)"
+# with a data set also what reading its pictures takes; and a sheet of `sample` is in its plan
+mkdir one-class
+gzip -dc "$source/data/letters-test.tar.gz" | (cd one-class && tar xf - A/mono) || exit 99
+good serve --base noise/delta.safetensors --data one-class --plan --json --picture-memory 2100K
+checks=$((checks + 1))
+[ "$(host_bytes)" -gt $((host + 100000)) ] || fail 'the plan lacks the reading of real pictures' "$(cat stdout)"
+good sample --base noise/delta.safetensors --classes '#0' --per-class 160 --batch 1 --out more --plan --json
+host=$(host_bytes)
+good sample --base noise/delta.safetensors --classes '#0' --per-class 160 --batch 1 --grid more.png --plan --json
+checks=$((checks + 1))
+[ "$(host_bytes)" -gt $((host + 2 * 16 * 64 * 64 * 3)) ] || fail 'the plan of sample lacks the contact sheet' "$(cat stdout)"
+mkdir temporary
+usual=${TMPDIR-/tmp} TMPDIR=$work/temporary
+export TMPDIR
 begin --base noise/delta.safetensors --picture-memory 2100K
+TMPDIR=$usual
 how='"sampler":"ddim","steps":2'
 api draw -H 'Content-Type: application/json' -d '{"classes":"#0","per-class":250}'
 each_word picture-memory answer 'too many bytes'
@@ -240,6 +261,18 @@ done
 api orders
 checks=$((checks + 1))
 grep -q '"order":6,' answer && ! grep -q '"order":1,' answer || fail 'what is kept' "$(cat answer)"
+# Contact sheets, which several clients ask for at the same time, are made one after the other, and are one and the same.
+sheets=
+for k in $(seq 8); do
+    curl -s -f --max-time 300 -o "sheet-$k.png" -H "Authorization: Bearer $token" "${address}api/sheet?order=6" &
+    sheets="$sheets $!"
+done
+checks=$((checks + 1))
+wait $sheets || fail 'a sheet is refused'
+for k in $(seq 8); do same "sheet $k" "sheet-$k.png" sheet-1.png; done
+has 'a sheet' sheet-1.png IHDR
+checks=$((checks + 1))
+rmdir temporary || fail 'something of a sheet is left' "$(ls temporary)"
 peak=$(sed -n 's/^VmHWM:[^0-9]*\([0-9]*\) kB/\1/p' /proc/$child/status 2>/dev/null)
 end
 if [ -n "${FDIT_SANITIZE-}" ]; then

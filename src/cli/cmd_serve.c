@@ -145,12 +145,14 @@ static void wait_for_the_end(const fdit_context *ctx)
         nanosleep(&pause, NULL);
 }
 
-/* A step that takes longer than this is not waited for: nothing of it is lost, pictures are the clients'. */
-static void end_drawing(struct fdit_cli *cli, struct fdit_studio *studio)
+/* A step, or a reply, that takes longer than this is not waited for: nothing of it is lost, pictures are the
+ * clients'. Both together leave room within the five seconds that are promised. */
+static void end_threads(struct fdit_cli *cli, struct fdit_studio *studio, struct fdit_http *http)
 {
-    if (fdit_studio_stop(studio, 3))
+    const char *what = !fdit_studio_stop(studio, 3) ? "step" : !fdit_http_stop(http, 1) ? "reply" : NULL;
+    if (!what)
         return;
-    fdit_cli_note(cli, "a step is not over yet; ending without it");
+    fdit_cli_note(cli, "a %s is not over yet; ending without it", what);
     fflush(NULL);
     _exit(0);
 }
@@ -248,7 +250,7 @@ static enum fdit_status serve(struct fdit_cli *cli, struct args *a, struct work 
                                            .files = fdit_page_files,
                                            .answer = fdit_api_answer,
                                            .user = w->api };
-    TRY(fdit_studio_plan(cli->ctx, w->studio));
+    TRY(fdit_studio_plan(cli->ctx, w->studio, w->real ? fdit_real_bytes(w->real) : 0));
     for (int i = 0; i < w->devices.n; i++)
         TRY(fdit_cli_plan(cli, fdit_studio_plan_of(w->studio, i), 0));
     if (cli->plan)
@@ -271,8 +273,7 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     TRY(check(cli, p));
     TRY(serve(cli, p, &w));
 out:
-    end_drawing(cli, w.studio);
-    fdit_http_stop(w.http);
+    end_threads(cli, w.studio, w.http);
     fdit_api_free(w.api);
     fdit_numbers_fini(&w.numbers);
     fdit_real_close(w.real);

@@ -4,7 +4,6 @@
 #include "core/clock.h"
 #include "core/mem.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -13,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -114,28 +112,37 @@ out:
     return status;
 }
 
+enum fdit_status fdit_file_open(fdit_context *ctx, const char *path, int *fd, size_t *size)
+{
+    enum fdit_status status = FDIT_OK;
+    struct stat st;
+    TRY(open_to_read(ctx, path, O_NONBLOCK, fd, &st));
+    if (!S_ISREG(st.st_mode))
+        FAIL(ctx, FDIT_ERROR_IO, "%s: is not a regular file; copy its contents into one first", path);
+    if ((uintmax_t)st.st_size > SIZE_MAX / 2)
+        FAIL(ctx, FDIT_ERROR_IO, "%s: has more bytes than this machine has addresses", path);
+    *size = (size_t)st.st_size;
+    return FDIT_OK;
+out:
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
+    return status;
+}
+
 enum fdit_status fdit_file_map(fdit_context *ctx, const char *path, struct fdit_file_map *out)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_file_map map = { 0 };
-    struct stat st;
+    size_t size;
     int fd = -1;
     memset(out, 0, sizeof *out);
-    TRY(open_to_read(ctx, path, O_NONBLOCK, &fd, &st));
-    if (!S_ISREG(st.st_mode))
-        FAIL(ctx, FDIT_ERROR_IO, "%s: is not a regular file; copy its contents into one first", path);
-    if ((uintmax_t)st.st_size > SIZE_MAX / 2)
-        FAIL(ctx, FDIT_ERROR_IO, "%s: %jd bytes are too many for this machine's addresses", path,
-             (intmax_t)st.st_size);
-    map.data = (const uint8_t *)"";
-    if (st.st_size) {
-        void *at = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (at == MAP_FAILED)
-            TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot map %jd bytes", path,
-                                (intmax_t)st.st_size));
-        map.data = at;
-        map.size = (size_t)st.st_size;
-    }
+    TRY(fdit_file_open(ctx, path, &fd, &size));
+    void *at = size ? mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0) : (void *)(uintptr_t) "";
+    if (at == MAP_FAILED)
+        TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot map %zu bytes", path, size));
+    map.data = at;
+    map.size = size;
     TRY(fdit_strdup(ctx, path, &map.path));
     *out = map;
     memset(&map, 0, sizeof map);

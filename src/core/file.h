@@ -44,6 +44,9 @@ typedef enum fdit_status (*fdit_check_fn)(fdit_context *ctx, void *user, const u
 enum fdit_status fdit_file_read_checked(fdit_context *ctx, const char *path, size_t limit,
                                         fdit_check_fn check, void *user, uint8_t **data, size_t *size);
 
+/* Opens a regular file for reading: *fd is the caller's to close, -1 after a failure; *size its bytes. */
+enum fdit_status fdit_file_open(fdit_context *ctx, const char *path, int *fd, size_t *size);
+
 /* Whether an errno says that nothing is there, or nothing for us; else that cannot be told this time. */
 bool fdit_is_absence(int errnum);
 /* Whether it says that this process or machine has no more memory or descriptors: then nothing is wrong with

@@ -396,3 +396,36 @@ out:
     layout_fini(grid, &l);
     return status;
 }
+
+/* ------------------------------------------------------------------ for plans */
+
+static int64_t most_area(const struct layout *l, int64_t labels, const struct fdit_grid_shape *s)
+{
+    const int64_t across = larger(1, (int64_t)s->across), each = ((int64_t)s->rows + across - 1) / across;
+    const int64_t cells = labels + (int64_t)s->columns * (l->cell + l->gap);
+    const int64_t group = larger(cells, l->label) + 2 * l->margin;
+    const int64_t title = TITLE_CHARS * text_width(l->title_font, "n") + 2 * l->margin;
+    const int64_t row = l->line + 3 * l->scale + larger(l->cell, ROW_LABEL_LINES * l->line) + l->gap;
+    return larger(across * group, title) *
+           (TITLE_LINES * l->title_line + 4 * l->scale + COLUMN_LABEL_LINES * l->line + each * row +
+            2 * l->margin + l->gap);
+}
+
+enum fdit_status fdit_grid_most_pixels(fdit_context *ctx, const struct fdit_grid *grid,
+                                       const struct fdit_grid_shape *shapes, size_t n, size_t *pixels)
+{
+    enum fdit_status status = FDIT_OK;
+    struct layout l = { .labels = NULL };
+    int64_t most = 0, labels = 0;
+    *pixels = 0;
+    TRY(check(ctx, grid, &l));
+    TRY(make_labels(ctx, grid, &l));
+    for (size_t k = 0; k < grid->n_groups; k++)
+        labels = larger(labels, label_width(&l, grid, &grid->groups[k]));
+    for (size_t i = 0; i < n; i++)
+        most = larger(most, most_area(&l, labels, &shapes[i]));
+    *pixels = (size_t)smaller(most, SIDE_MOST); /* a larger one is refused */
+out:
+    layout_fini(grid, &l);
+    return status;
+}

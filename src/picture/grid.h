@@ -36,5 +36,13 @@ struct fdit_grid {
 /* Draws an RGB picture on white. FDIT_ERROR_ARGUMENT for sizes that make no sense or a sheet of
  * more than 2^28 pixels. Free with fdit_picture_fini. */
 enum fdit_status fdit_grid_draw(fdit_context *ctx, const struct fdit_grid *grid, struct fdit_picture *out);
+/* For plans: so many rows in `across` groups beside each other. */
+struct fdit_grid_shape {
+    size_t rows, columns, across;
+};
+/* The most pixels that a sheet of one of these shapes has, its title and headings as many and as long as they
+ * can be. Of *grid the sizes count, and the row labels of its groups: all those that there may be. */
+enum fdit_status fdit_grid_most_pixels(fdit_context *ctx, const struct fdit_grid *grid,
+                                       const struct fdit_grid_shape *shapes, size_t n, size_t *pixels);
 
 #endif

@@ -208,6 +208,7 @@ struct encoder {
     enum fdit_status status;
     png_structp png;
     png_infop info;
+    struct fdit_writer *file; /* NULL: into bytes */
     uint8_t *bytes;
     size_t n, capacity;
 };
@@ -218,14 +219,24 @@ static PNG_NORETURN void on_encode_error(png_structp png, png_const_charp messag
     png_longjmp(png, 1);
 }
 
+static enum fdit_status take_bytes(struct encoder *e, const uint8_t *bytes, size_t n)
+{
+    enum fdit_status status = FDIT_OK;
+    if (e->file)
+        return fdit_writer_write(e->ctx, e->file, bytes, n);
+    TRY(fdit_grow(e->ctx, &e->bytes, &e->capacity, e->n + n, 1));
+    memcpy(e->bytes + e->n, bytes, n);
+    e->n += n;
+out:
+    return status;
+}
+
 static void on_write(png_structp png, png_bytep bytes, size_t n)
 {
     struct encoder *e = png_get_io_ptr(png);
-    e->status = fdit_grow(e->ctx, &e->bytes, &e->capacity, e->n + n, 1);
+    e->status = take_bytes(e, bytes, n);
     if (e->status != FDIT_OK)
-        png_error(png, "memory");
-    memcpy(e->bytes + e->n, bytes, n);
-    e->n += n;
+        png_error(png, "writing");
 }
 
 static void on_flush(png_structp png)
@@ -261,40 +272,47 @@ static bool is_ascii(const char *text)
     return true;
 }
 
-enum fdit_status fdit_png_encode_with(fdit_context *ctx, const struct fdit_picture *p,
-                                      const struct fdit_png_text *texts, size_t n_texts, uint8_t **bytes,
-                                      size_t *n)
+/* To where *e says. */
+static enum fdit_status run_encoder(struct encoder *e, const struct fdit_png_text *texts, size_t n_texts)
 {
     enum fdit_status status = FDIT_OK;
-    struct encoder e = { .ctx = ctx, .picture = p, .status = FDIT_OK };
-    *bytes = NULL;
-    *n = 0;
+    const struct fdit_picture *p = e->picture;
     if (p->width < 1 || p->height < 1)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "a picture of %d x %d cannot be written as PNG", p->width, p->height);
-    TRY(fdit_alloc(ctx, n_texts, sizeof *e.texts, &e.texts));
+        FAIL(e->ctx, FDIT_ERROR_ARGUMENT, "a picture of %d x %d cannot be written as PNG", p->width,
+             p->height);
+    TRY(fdit_alloc(e->ctx, n_texts, sizeof *e->texts, &e->texts));
     for (size_t i = 0; i < n_texts; i++) /* libpng copies them */
-        e.texts[e.n_texts++] =
+        e->texts[e->n_texts++] =
             (png_text){ .compression =
                             is_ascii(texts[i].value) ? PNG_TEXT_COMPRESSION_NONE : PNG_ITXT_COMPRESSION_NONE,
                         .key = (char *)(uintptr_t)texts[i].key,
                         .text = (char *)(uintptr_t)texts[i].value,
                         .text_length = strlen(texts[i].value) };
-    e.png = png_create_write_struct(PNG_LIBPNG_VER_STRING, &e, on_encode_error, on_warning);
-    e.info = e.png ? png_create_info_struct(e.png) : NULL;
-    if (!e.info)
-        FAIL(ctx, FDIT_ERROR_MEMORY, "out of memory while writing a PNG picture");
-    if (!encode(&e)) {
-        TRY(e.status);
-        FAIL(ctx, FDIT_ERROR_MEMORY, "out of memory while writing a picture of %d x %d as PNG", p->width,
+    e->png = png_create_write_struct(PNG_LIBPNG_VER_STRING, e, on_encode_error, on_warning);
+    e->info = e->png ? png_create_info_struct(e->png) : NULL;
+    if (!e->info)
+        FAIL(e->ctx, FDIT_ERROR_MEMORY, "out of memory while writing a PNG picture");
+    if (!encode(e)) {
+        TRY(e->status);
+        FAIL(e->ctx, FDIT_ERROR_MEMORY, "out of memory while writing a picture of %d x %d as PNG", p->width,
              p->height);
     }
-    *bytes = e.bytes;
-    *n = e.n;
-    e.bytes = NULL;
 out:
-    png_destroy_write_struct(&e.png, &e.info);
-    fdit_free(e.texts);
-    fdit_free(e.bytes);
+    png_destroy_write_struct(&e->png, &e->info);
+    fdit_free(e->texts);
+    return status;
+}
+
+enum fdit_status fdit_png_encode_with(fdit_context *ctx, const struct fdit_picture *p,
+                                      const struct fdit_png_text *texts, size_t n_texts, uint8_t **bytes,
+                                      size_t *n)
+{
+    struct encoder e = { .ctx = ctx, .picture = p, .status = FDIT_OK };
+    enum fdit_status status = run_encoder(&e, texts, n_texts);
+    if (status != FDIT_OK)
+        fdit_free(e.bytes);
+    *bytes = status == FDIT_OK ? e.bytes : NULL;
+    *n = status == FDIT_OK ? e.n : 0;
     return status;
 }
 
@@ -307,12 +325,12 @@ enum fdit_status fdit_png_write_with(fdit_context *ctx, const char *path, const 
                                      const struct fdit_png_text *texts, size_t n_texts)
 {
     enum fdit_status status = FDIT_OK;
-    uint8_t *bytes = NULL;
-    size_t n = 0;
-    TRY(fdit_png_encode_with(ctx, p, texts, n_texts, &bytes, &n));
-    TRY(fdit_file_write(ctx, path, false, bytes, n));
+    struct encoder e = { .ctx = ctx, .picture = p, .status = FDIT_OK };
+    TRY(fdit_writer_open(ctx, path, false, &e.file));
+    TRY(run_encoder(&e, texts, n_texts));
+    TRY(fdit_writer_commit(ctx, &e.file));
 out:
-    fdit_free(bytes);
+    fdit_writer_abort(e.file);
     return status;
 }
 

@@ -22,7 +22,8 @@ enum fdit_status fdit_png_encode(fdit_context *ctx, const struct fdit_picture *p
 enum fdit_status fdit_png_encode_with(fdit_context *ctx, const struct fdit_picture *p,
                                       const struct fdit_png_text *texts, size_t n_texts, uint8_t **bytes,
                                       size_t *n);
-/* Encodes and writes atomically, without waiting for the disk. */
+/* Encodes and writes as it goes, so that the file is never whole in memory; atomically, without waiting for
+ * the disk. */
 enum fdit_status fdit_png_write(fdit_context *ctx, const char *path, const struct fdit_picture *p);
 enum fdit_status fdit_png_write_with(fdit_context *ctx, const char *path, const struct fdit_picture *p,
                                      const struct fdit_png_text *texts, size_t n_texts);

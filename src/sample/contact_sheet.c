@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { LABEL_CHARS = 24, MOST_ACROSS = 12 };
+enum { LABEL_CHARS = 24, MOST_ACROSS = 12, OVERHEAD_MIB = 2 };
 static const size_t most_bytes = (size_t)256 << 20; /* of the pictures on all pages */
 
 struct fdit_contact_sheet {
@@ -103,6 +103,23 @@ out:
     return status;
 }
 
+static void set_sizes(struct fdit_contact_sheet *c, const struct fdit_request *request, int size,
+                      int channels, bool real)
+{
+    size_t most = 0;
+    c->size = size;
+    c->channels = channels;
+    c->lead = real ? 1 : 0;
+    c->picture = (size_t)size * (size_t)size * (size_t)channels;
+    for (size_t i = 0; i < request->n_classes; i++)
+        if (request->first[i + 1] - request->first[i] > most)
+            most = request->first[i + 1] - request->first[i];
+    c->columns = most < FDIT_CONTACT_SHEET_COLUMNS ? most : FDIT_CONTACT_SHEET_COLUMNS;
+    size_t room = most_bytes / ((c->lead + c->columns) * c->picture);
+    c->rows = request->n_classes;
+    c->rows = room < 1 ? 1 : room < c->rows ? room : c->rows;
+}
+
 enum fdit_status fdit_contact_sheet_new(fdit_context *ctx, const struct fdit_request *request,
                                         const struct fdit_taxonomy *taxonomy, int size, int channels,
                                         const char *real, const struct fdit_picture_rules *rules,
@@ -110,21 +127,11 @@ enum fdit_status fdit_contact_sheet_new(fdit_context *ctx, const struct fdit_req
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_contact_sheet *c = NULL;
-    size_t most = 0;
     *out = NULL;
     TRY(fdit_alloc(ctx, 1, sizeof *c, &c));
-    *c = (struct fdit_contact_sheet){
-        .request = request, .taxonomy = taxonomy, .size = size, .channels = channels, .lead = real ? 1 : 0
-    };
-    c->picture = (size_t)size * (size_t)size * (size_t)channels;
-    for (size_t i = 0; i < request->n_classes; i++)
-        if (request->first[i + 1] - request->first[i] > most)
-            most = request->first[i + 1] - request->first[i];
-    c->columns = most < FDIT_CONTACT_SHEET_COLUMNS ? most : FDIT_CONTACT_SHEET_COLUMNS;
-    size_t each = (c->lead + c->columns) * c->picture, room = most_bytes / each;
-    c->rows = request->n_classes;
-    c->rows = room < 1 ? 1 : room < c->rows ? room : c->rows;
-    TRY(fdit_alloc(ctx, c->rows, each, &c->pixels));
+    *c = (struct fdit_contact_sheet){ .request = request, .taxonomy = taxonomy };
+    set_sizes(c, request, size, channels, real);
+    TRY(fdit_alloc(ctx, c->rows, (c->lead + c->columns) * c->picture, &c->pixels));
     TRY(fdit_alloc(ctx, c->rows * (c->lead + c->columns), sizeof *c->there, &c->there));
     TRY(order_rows(ctx, c));
     if (real)
@@ -216,6 +223,11 @@ out:
     return status;
 }
 
+static int upscale_of(int size)
+{
+    return size < 24 ? 3 : size < 64 ? 2 : 1;
+}
+
 /* How many bands of `rows` rows beside each other give a sheet of about 4:3. */
 static size_t choose_across(const struct fdit_contact_sheet *c, size_t rows, int upscale)
 {
@@ -289,7 +301,7 @@ static enum fdit_status write_page(fdit_context *ctx, const struct fdit_contact_
     int32_t ids[FDIT_CONTACT_SHEET_ROWS];
     const uint8_t **cells = NULL;
     size_t across_columns = c->lead + c->columns, bands = 0;
-    int upscale = c->size < 24 ? 3 : c->size < 64 ? 2 : 1;
+    int upscale = upscale_of(c->size);
     size_t across = choose_across(c, n, upscale), each = (n + across - 1) / across;
     TRY(fdit_font_new(ctx, 1, &font));
     TRY(fdit_alloc(ctx, n * across_columns, sizeof *cells, &cells));
@@ -360,4 +372,75 @@ out:
     fdit_free(whole);
     fdit_free(file);
     return status;
+}
+
+/* ------------------------------------------------------------------ for plans */
+
+/* Fonts, the file's buffer, and what libpng needs. */
+static const size_t beside_pixels = (size_t)OVERHEAD_MIB << 20;
+
+/* A sheet of `cells` pictures of so many classes out of n, whose pages have one of these shapes. ids NULL:
+ * all of the taxonomy. */
+static enum fdit_status count_bytes(fdit_context *ctx, const struct fdit_contact_sheet *c, size_t cells,
+                                    size_t classes, const int32_t *ids, size_t n,
+                                    const struct fdit_grid_shape *shapes, size_t n_shapes, size_t *bytes)
+{
+    enum fdit_status status = FDIT_OK;
+    const char **names = NULL;
+    int32_t *all = NULL;
+    size_t page;
+    TRY(fdit_alloc(ctx, n, sizeof *names, &names));
+    TRY(fdit_alloc(ctx, n, sizeof *all, &all));
+    for (size_t i = 0; i < n; i++) {
+        all[i] = ids ? ids[i] : (int32_t)i;
+        names[i] = fdit_taxonomy_class_name(c->taxonomy, all[i]);
+    }
+    const struct fdit_grid_group labels = { .n_rows = n, .row_labels = names, .row_ids = all };
+    const struct fdit_grid grid = { .size = c->size,
+                                    .channels = c->channels,
+                                    .upscale = upscale_of(c->size),
+                                    .label_chars = LABEL_CHARS,
+                                    .n_groups = 1,
+                                    .groups = &labels };
+    TRY(fdit_grid_most_pixels(ctx, &grid, shapes, n_shapes, &page));
+    *bytes = cells * (c->picture + sizeof *c->there + sizeof(uint8_t *)) + 3 * page + beside_pixels +
+             classes * 3 * sizeof *c->row_of; /* their order, and while it is made */
+out:
+    fdit_free(names);
+    fdit_free(all);
+    return status;
+}
+
+static struct fdit_grid_shape shape_of(const struct fdit_contact_sheet *c, size_t rows)
+{
+    return (struct fdit_grid_shape){ rows, c->lead + c->columns,
+                                     choose_across(c, rows, upscale_of(c->size)) };
+}
+
+enum fdit_status fdit_contact_sheet_bytes(fdit_context *ctx, const struct fdit_request *request,
+                                          const struct fdit_taxonomy *taxonomy, int size, int channels,
+                                          bool real, size_t *bytes)
+{
+    struct fdit_contact_sheet c = { .taxonomy = taxonomy };
+    set_sizes(&c, request, size, channels, real);
+    const size_t most = FDIT_CONTACT_SHEET_ROWS, last = (c.rows - 1) % most + 1;
+    const struct fdit_grid_shape shapes[] = { shape_of(&c, c.rows < most ? c.rows : most),
+                                              shape_of(&c, last) };
+    return count_bytes(ctx, &c, c.rows * (c.lead + c.columns), request->n_classes, request->ids,
+                       request->n_classes, shapes, 2, bytes);
+}
+
+enum fdit_status fdit_contact_sheet_most_bytes(fdit_context *ctx, size_t pictures,
+                                               const struct fdit_taxonomy *taxonomy, int size, int channels,
+                                               size_t *bytes)
+{
+    struct fdit_grid_shape shapes[FDIT_CONTACT_SHEET_ROWS * FDIT_CONTACT_SHEET_COLUMNS];
+    struct fdit_contact_sheet c = { .taxonomy = taxonomy, .size = size, .channels = channels };
+    size_t n = 0;
+    c.picture = (size_t)size * (size_t)size * (size_t)channels;
+    for (c.columns = 1; c.columns <= FDIT_CONTACT_SHEET_COLUMNS; c.columns++)
+        for (size_t rows = 1; rows <= FDIT_CONTACT_SHEET_ROWS && rows * c.columns <= pictures; rows++)
+            shapes[n++] = shape_of(&c, rows);
+    return count_bytes(ctx, &c, pictures, pictures, NULL, (size_t)fdit_taxonomy_n_classes(taxonomy), shapes,
+                       n, bytes);
 }

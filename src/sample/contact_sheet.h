@@ -20,6 +20,15 @@ enum fdit_status fdit_contact_sheet_new(fdit_context *ctx, const struct fdit_req
                                         const char *real, const struct fdit_picture_rules *rules,
                                         struct fdit_contact_sheet **out);
 void fdit_contact_sheet_free(struct fdit_contact_sheet *c); /* NULL is allowed */
+/* For plans: the most memory that the sheet of a request takes, with a real picture of each class if `real`,
+ * from here to fdit_contact_sheet_write; and that of any request whose classes have equally many pictures, so
+ * many all together, or fewer. Without what reading real pictures takes. */
+enum fdit_status fdit_contact_sheet_bytes(fdit_context *ctx, const struct fdit_request *request,
+                                          const struct fdit_taxonomy *taxonomy, int size, int channels,
+                                          bool real, size_t *bytes);
+enum fdit_status fdit_contact_sheet_most_bytes(fdit_context *ctx, size_t pictures,
+                                               const struct fdit_taxonomy *taxonomy, int size, int channels,
+                                               size_t *bytes);
 bool fdit_contact_sheet_wants(const struct fdit_contact_sheet *c, const struct fdit_request_item *item);
 /* Keeps a copy; RGB pictures are taken as grey where the sheet is grey. One of another size is
  * refused. */

@@ -36,6 +36,12 @@ static enum fdit_status make_plan(fdit_context *ctx, struct job *j)
     struct fdit_generator_options how = fdit_sample_way(o, &j->source);
     how.on_step = on_step;
     how.user = j;
+    if (o->grid && j->request.total) {
+        size_t bytes;
+        TRY(fdit_contact_sheet_bytes(ctx, &j->request, j->source.taxonomy, fdit_painter_size(j->painter),
+                                     fdit_painter_channels(j->painter), o->grid_real, &bytes));
+        fdit_painter_beside(j->painter, bytes, "contact sheet");
+    }
     TRY(fdit_painter_plan(ctx, j->painter, &how, j->request.n ? j->request.n : 1));
     j->summary->process_plan_bytes = fdit_plan_process_bytes(fdit_painter_plan_of(j->painter, 0));
     j->summary->batch = fdit_painter_batch(j->painter);

@@ -32,7 +32,9 @@ struct fdit_painter {
     int model_channels;
     size_t item;
     bool decodes;
-    int size, channels;                 /* of pictures */
+    int size, channels; /* of pictures */
+    size_t beside;      /* bytes of the caller */
+    const char *beside_label;
     float *decoded;                     /* [channels, size, size] */
     struct fdit_projection *projection; /* NULL: no glances, or x is a picture */
     /* the drawing in progress */
@@ -258,8 +260,16 @@ static enum fdit_status plan_models(fdit_context *ctx, struct fdit_painter *p,
         TRY(fdit_plan_join(ctx, &p->replicas[0].plan, fdit_vae_plan_of(p->vae), ""));
     TRY(fdit_plan_add(ctx, &p->replicas[0].plan, FDIT_PLAN_HOST, NULL,
                       (size_t)fdit_painter_round(p) * p->item * sizeof(float), "pictures of a batch"));
+    TRY(fdit_plan_add(ctx, &p->replicas[0].plan, FDIT_PLAN_HOST, NULL, p->beside, "%s",
+                      p->beside_label ? p->beside_label : ""));
 out:
     return status;
+}
+
+void fdit_painter_beside(struct fdit_painter *p, size_t bytes, const char *label)
+{
+    p->beside = bytes;
+    p->beside_label = label;
 }
 
 static size_t limit_of(const struct fdit_painter *p, int i)

@@ -54,6 +54,9 @@ void fdit_painter_free(struct fdit_painter *p); /* NULL is allowed */
  * that keeps to the limit, at most `pictures` (0: any). Before fdit_painter_load; again: plans anew. */
 enum fdit_status fdit_painter_plan(fdit_context *ctx, struct fdit_painter *p,
                                    const struct fdit_generator_options *how, size_t pictures);
+/* Memory of the caller while it draws, which the plans from now on list, for the first device; 0: none. The
+ * label has to stay. */
+void fdit_painter_beside(struct fdit_painter *p, size_t bytes, const char *label);
 /* Plans keep to that many bytes of a device from now on; 0: what it has. */
 void fdit_painter_limit(struct fdit_painter *p, size_t memory);
 int fdit_painter_devices(const struct fdit_painter *p);

@@ -389,7 +389,8 @@ static enum fdit_status answer_sheet(struct call *c)
     int64_t id = 0, page = 0;
     TRY(take_number(c, "order", 0, INT64_MAX, &id));
     TRY(take_number(c, "page", 0, INT32_MAX, &page));
-    TRY(fdit_studio_sheet(c->ctx, c->api->studio, id, page, &c->reply->bytes, &c->reply->n));
+    TRY(fdit_studio_sheet(c->ctx, c->api->studio, id, page, &c->reply->file, &c->reply->n));
+    c->reply->from_file = true;
     c->reply->type = "image/png";
     snprintf(c->reply->download, sizeof c->reply->download, "sheet-%lld.png", (long long)id);
 out:
@@ -470,7 +471,8 @@ static enum fdit_status answer_run_preview(struct call *c)
     TRY(take_run(c, &run));
     TRY(take_number(c, "step", 0, INT64_MAX, &step));
     c->reply->type = "image/png";
-    status = fdit_runs_preview(c->ctx, run, step, &c->reply->bytes, &c->reply->n);
+    status = fdit_runs_preview(c->ctx, run, step, &c->reply->file, &c->reply->n);
+    c->reply->from_file = status == FDIT_OK;
     if (status == FDIT_ERROR_ARGUMENT)
         c->reply->code = 404;
 out:
@@ -490,6 +492,8 @@ static ssize_t next_event(void *user, char *out, size_t room)
     struct fdit_json b;
     char *text = NULL;
     int n = 0;
+    if (fdit_studio_stopping(e->studio))
+        return -1;
     fdit_json_begin(&b);
     if (fdit_studio_next(e->studio, &e->seen, &b) &&
         fdit_json_end(NULL, &b, "an event", JSON_COMPACT, &text) == FDIT_OK)
@@ -550,7 +554,7 @@ enum fdit_status fdit_api_answer(fdit_context *ctx, void *user, const struct fdi
         if (routes[i].post != request->post)
             continue;
         TRY(routes[i].answer(&c));
-        if (!reply->bytes && !reply->stream) {
+        if (!reply->bytes && !reply->from_file && !reply->stream) {
             TRY(fdit_json_end(ctx, &c.json, "the answer", JSON_COMPACT, &reply->bytes));
             reply->n = strlen(reply->bytes);
         }

@@ -40,9 +40,9 @@ struct fdit_http {
     char address[FDIT_GUARD_HOST_BYTES + 16];
     pthread_mutex_t lock; /* of the lines */
     pthread_cond_t wake;
-    pthread_t watcher;
-    bool watching, locked; /* what was made */
-    atomic_bool stopping;
+    pthread_t watcher, ender;
+    bool watching, ending, locked; /* what was made */
+    atomic_bool stopping, ended;
     int streams; /* under the lock */
     struct line lines[FDIT_HTTP_MOST_CONNECTIONS];
 };
@@ -320,7 +320,16 @@ static const char *check_head(struct fdit_http *h, struct MHD_Connection *c, con
 
 static int code_of(enum fdit_status status)
 {
-    return status == FDIT_ERROR_ARGUMENT ? 400 : status == FDIT_ERROR_MEMORY ? 503 : 500;
+    return status == FDIT_ERROR_ARGUMENT                               ? 400
+           : status == FDIT_ERROR_MEMORY || status == FDIT_INTERRUPTED ? 503
+                                                                       : 500;
+}
+
+static void drop_reply(struct fdit_http_reply *reply)
+{
+    fdit_free(reply->bytes);
+    if (reply->from_file)
+        close(reply->file);
 }
 
 static enum MHD_Result send_reply(struct fdit_http *h, struct MHD_Connection *c, struct line *l,
@@ -329,9 +338,11 @@ static enum MHD_Result send_reply(struct fdit_http *h, struct MHD_Connection *c,
     if (reply->stream)
         return send_stream(h, c, l, reply);
     struct MHD_Response *response =
-        h->mhd.create_response_from_buffer_with_free_callback(reply->n, reply->bytes, free_bytes);
+        reply->from_file
+            ? h->mhd.create_response_from_fd64(reply->n, reply->file)
+            : h->mhd.create_response_from_buffer_with_free_callback(reply->n, reply->bytes, free_bytes);
     if (!response)
-        fdit_free(reply->bytes);
+        drop_reply(reply);
     if (response && reply->download[0]) {
         char text[160];
         snprintf(text, sizeof text, "attachment; filename=\"%s\"", reply->download);
@@ -377,7 +388,7 @@ static enum MHD_Result answer(struct fdit_http *h, struct MHD_Connection *c, con
     if (status == FDIT_OK) {
         done = send_reply(h, c, call->line, &reply);
     } else {
-        fdit_free(reply.bytes);
+        drop_reply(&reply);
         done = send_error(h, c, reply.code ? reply.code : code_of(status),
                           ctx ? fdit_context_message(ctx) : "out of memory");
     }
@@ -512,30 +523,66 @@ enum fdit_status fdit_http_start(fdit_context *ctx, const struct fdit_http_optio
     *out = h;
     return FDIT_OK;
 out:
-    fdit_http_stop(h);
+    fdit_http_stop(h, 60);
     return status;
 }
 
-void fdit_http_stop(struct fdit_http *h)
+/* The library waits for all that answer. */
+static void *end_daemon(void *user)
+{
+    struct fdit_http *h = user;
+    h->mhd.stop_daemon(h->daemon); /* closes the socket */
+    pthread_mutex_lock(&h->lock);
+    h->ended = true;
+    pthread_cond_broadcast(&h->wake);
+    pthread_mutex_unlock(&h->lock);
+    return NULL;
+}
+
+/* Within so many seconds; without a thread to wait with, in whatever time it takes. */
+static bool end_daemon_within(struct fdit_http *h, double seconds)
+{
+    const double until = now() + seconds;
+    h->ending = h->ending || !pthread_create(&h->ender, NULL, end_daemon, h);
+    if (!h->ending)
+        end_daemon(h);
+    pthread_mutex_lock(&h->lock);
+    while (!h->ended && now() < until) {
+        struct timespec soon;
+        clock_gettime(CLOCK_REALTIME, &soon);
+        soon.tv_nsec += 100 * 1000 * 1000;
+        soon.tv_sec += soon.tv_nsec / 1000000000;
+        soon.tv_nsec %= 1000000000;
+        pthread_cond_timedwait(&h->wake, &h->lock, &soon);
+    }
+    pthread_mutex_unlock(&h->lock);
+    if (h->ended && h->ending)
+        pthread_join(h->ender, NULL);
+    return h->ended;
+}
+
+bool fdit_http_stop(struct fdit_http *h, double seconds)
 {
     if (!h)
-        return;
+        return true;
     h->stopping = true;
     if (h->watching) {
         pthread_mutex_lock(&h->lock);
-        pthread_cond_signal(&h->wake);
+        pthread_cond_broadcast(&h->wake);
         pthread_mutex_unlock(&h->lock);
         pthread_join(h->watcher, NULL);
+        h->watching = false;
     }
-    if (h->daemon)
-        h->mhd.stop_daemon(h->daemon); /* closes the socket */
-    else if (h->socket >= 0)
+    if (h->daemon && !end_daemon_within(h, seconds))
+        return false;
+    if (!h->daemon && h->socket >= 0)
         close(h->socket);
     if (h->locked) {
         pthread_cond_destroy(&h->wake);
         pthread_mutex_destroy(&h->lock);
     }
     fdit_free(h);
+    return true;
 }
 
 bool fdit_http_stopping(const struct fdit_http *h)
@@ -579,9 +626,11 @@ enum fdit_status fdit_http_start(fdit_context *ctx, const struct fdit_http_optio
     return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED, "%s", why);
 }
 
-void fdit_http_stop(struct fdit_http *h)
+bool fdit_http_stop(struct fdit_http *h, double seconds)
 {
     (void)h;
+    (void)seconds;
+    return true;
 }
 
 bool fdit_http_stopping(const struct fdit_http *h)

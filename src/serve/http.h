@@ -6,7 +6,8 @@
  *     struct fdit_http *h = NULL;
  *     TRY(fdit_http_start(ctx, &options, &h));
  *     ... fdit_http_address(h), fdit_http_token(h) ...
- *     fdit_http_stop(h); */
+ *     if (!fdit_http_stop(h, 1)) // a function still answers
+ *         _exit(0); */
 #ifndef FDIT_SERVE_HTTP_H
 #define FDIT_SERVE_HTTP_H
 
@@ -48,6 +49,10 @@ struct fdit_http_reply {
     const char *type; /* NULL: JSON */
     char *bytes;      /* from fdit_alloc; taken */
     size_t n;
+    /* Instead of bytes, where they are many and the client may be slow: n bytes of an open file, which is
+     * taken. */
+    bool from_file;
+    int file;
     char download[96]; /* a file's name for the user's disk: letters, digits, dots and dashes; "": none */
     /* Instead of bytes: events as long as there are some. Writes at most n bytes and returns how many; -1:
      * the end. It may wait, but a second at a time (0: nothing yet), and has to end when the server stops.
@@ -81,8 +86,9 @@ bool fdit_http_available(char *why, size_t bytes);
  * others can reach without names for it, FDIT_ERROR_IO for a port that is taken. ctx must outlive it. */
 enum fdit_status fdit_http_start(fdit_context *ctx, const struct fdit_http_options *options,
                                  struct fdit_http **out);
-/* Refuses what is new, ends what is open, waits for functions that answer. NULL is allowed. */
-void fdit_http_stop(struct fdit_http *h);
+/* Refuses what is new, ends what is open, and waits so many seconds for functions that answer. False: one
+ * still does; then nothing that it uses may be freed, and a later call goes on waiting. NULL is allowed. */
+bool fdit_http_stop(struct fdit_http *h, double seconds);
 bool fdit_http_stopping(const struct fdit_http *h);       /* for those that wait in a stream */
 const char *fdit_http_address(const struct fdit_http *h); /* "http://127.0.0.1:8080/" */
 const char *fdit_http_token(const struct fdit_http *h);

@@ -18,6 +18,7 @@
     X(get_connection_values)                          \
     X(create_response_from_buffer_with_free_callback) \
     X(create_response_from_callback)                  \
+    X(create_response_from_fd64)                      \
     X(add_response_header)                            \
     X(queue_response)                                 \
     X(destroy_response)

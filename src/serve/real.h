@@ -15,7 +15,10 @@ enum fdit_status fdit_real_open(fdit_context *ctx, const char *path, const struc
                                 int channels, struct fdit_real **out);
 void fdit_real_close(struct fdit_real *r); /* NULL is allowed */
 
-/* Any number of threads at once: */
+/* For the plan: what all threads together take while they read pictures. */
+size_t fdit_real_bytes(const struct fdit_real *r);
+
+/* Any number of threads at once; those that find no room wait. */
 size_t fdit_real_count(const struct fdit_real *r, int32_t class_id);
 /* Picture k of a class, as a PNG file; FDIT_ERROR_ARGUMENT for one that is not there, others as of
  * fdit_dataset_decode. Free with fdit_free. */

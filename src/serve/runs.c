@@ -13,8 +13,6 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MOST_PREVIEW_BYTES = 256 << 20 };
-
 /* Bytes up to the last line end. */
 static size_t whole_lines(const char *bytes, size_t n)
 {
@@ -92,17 +90,14 @@ out:
     return status;
 }
 
-enum fdit_status fdit_runs_preview(fdit_context *ctx, const char *run, int64_t step, char **bytes, size_t *n)
+enum fdit_status fdit_runs_preview(fdit_context *ctx, const char *run, int64_t step, int *file, size_t *n)
 {
     enum fdit_status status = FDIT_OK;
     char *path = NULL;
-    uint8_t *data = NULL;
-    *bytes = NULL;
     TRY(fdit_strf(ctx, &path, "%s/previews/step-%" PRId64 ".png", run, step));
     if (!fdit_file_exists(path))
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "there is no preview of step %" PRId64, step);
-    TRY(fdit_file_read_all(ctx, path, MOST_PREVIEW_BYTES, &data, n));
-    *bytes = (char *)data;
+    TRY(fdit_file_open(ctx, path, file, n));
 out:
     fdit_free(path);
     return status;

@@ -12,7 +12,8 @@ enum { FDIT_RUNS_PART = 1 << 20 };
 enum fdit_status fdit_runs_log(fdit_context *ctx, const char *run, int64_t from, char **bytes, size_t *n);
 /* The steps of RUN/previews/step-N.png, rising; *n 0: there are none. Free with fdit_free. */
 enum fdit_status fdit_runs_previews(fdit_context *ctx, const char *run, int64_t **steps, size_t *n);
-/* One of them; FDIT_ERROR_ARGUMENT where it is not there. Free with fdit_free. */
-enum fdit_status fdit_runs_preview(fdit_context *ctx, const char *run, int64_t step, char **bytes, size_t *n);
+/* One of them, of n bytes, opened; FDIT_ERROR_ARGUMENT where it is not there. *file is the caller's to
+ * close. */
+enum fdit_status fdit_runs_preview(fdit_context *ctx, const char *run, int64_t step, int *file, size_t *n);
 
 #endif

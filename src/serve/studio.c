@@ -93,7 +93,11 @@ enum fdit_status fdit_studio_open(fdit_context *ctx, const struct fdit_devices *
         FAIL(ctx, FDIT_ERROR_MEMORY, "out of memory for the queue of drawings");
     for (int i = 0; i < n; i++)
         TRY(open_model(ctx, s, o, i));
-    s->picture_most = most_of_a_picture(&s->models[0].shown);
+    const struct fdit_order_model *shown = &s->models[0].shown;
+    s->picture_most = most_of_a_picture(shown);
+    size_t most = picture_bytes / s->picture_most; /* of one order */
+    TRY(fdit_contact_sheet_most_bytes(ctx, most < FDIT_ORDER_MOST_PICTURES ? most : FDIT_ORDER_MOST_PICTURES,
+                                      shown->source.taxonomy, shown->size, shown->channels, &s->sheet_bytes));
     *out = s;
     return FDIT_OK;
 out:
@@ -126,7 +130,7 @@ out:
 }
 
 /* What the process holds was counted for each painter, and stands here once, at the end. */
-static enum fdit_status join_painters(fdit_context *ctx, struct fdit_studio *s, int device)
+static enum fdit_status join_painters(fdit_context *ctx, struct fdit_studio *s, int device, size_t reading)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_plan *plan = &s->plans[device];
@@ -144,6 +148,8 @@ static enum fdit_status join_painters(fdit_context *ctx, struct fdit_studio *s, 
     if (device)
         goto out;
     TRY(fdit_plan_add(ctx, plan, FDIT_PLAN_HOST, NULL, s->picture_bytes, "pictures that are kept"));
+    TRY(fdit_plan_add(ctx, plan, FDIT_PLAN_HOST, NULL, s->sheet_bytes, "a contact sheet in the making"));
+    TRY(fdit_plan_add(ctx, plan, FDIT_PLAN_HOST, NULL, reading, "reading real pictures"));
     TRY(fdit_plan_add_process(ctx, plan, s->devices->list[device]));
 out:
     return status;
@@ -171,14 +177,14 @@ static void free_painters(struct fdit_studio *s)
     }
 }
 
-enum fdit_status fdit_studio_plan(fdit_context *ctx, struct fdit_studio *s)
+enum fdit_status fdit_studio_plan(fdit_context *ctx, struct fdit_studio *s, size_t reading)
 {
     enum fdit_status status = FDIT_OK;
     const int wanted = s->models[0].shown.options.batch;
     for (int batch = wanted;; batch = s->round / s->devices->n / 2) {
         TRY(plan_painters(ctx, s, batch));
         for (int i = 0; i < s->devices->n; i++)
-            TRY(join_painters(ctx, s, i));
+            TRY(join_painters(ctx, s, i, reading));
         if (wanted || s->round == s->devices->n || fits(s))
             break;
         free_painters(s); /* a borrower points at its lender's model */
@@ -259,6 +265,14 @@ bool fdit_studio_stop(struct fdit_studio *s, double seconds)
         s->running = false;
     }
     return ended;
+}
+
+bool fdit_studio_stopping(struct fdit_studio *s)
+{
+    pthread_mutex_lock(&s->lock);
+    bool stopping = s->stopping;
+    pthread_mutex_unlock(&s->lock);
+    return stopping;
 }
 
 void fdit_studio_close(struct fdit_studio *s)
@@ -510,6 +524,8 @@ static enum fdit_status fill_sheet(fdit_context *ctx, const struct fdit_order *o
     struct fdit_picture picture = { .pixels = NULL };
     for (size_t p = 0; p < o->request.n && status == FDIT_OK; p++) {
         struct fdit_request_item item = fdit_request_at(&o->request, p);
+        if (fdit_stopped(ctx))
+            return FDIT_INTERRUPTED;
         if (!fdit_contact_sheet_wants(sheet, &item))
             continue;
         status =
@@ -523,12 +539,12 @@ static enum fdit_status fill_sheet(fdit_context *ctx, const struct fdit_order *o
 
 static enum fdit_status write_sheet(fdit_context *ctx, const struct fdit_order *o,
                                     const struct fdit_order_model *model, int64_t page, const char *folder,
-                                    char **bytes, size_t *n)
+                                    int *out, size_t *n)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_contact_sheet *sheet = NULL;
     char *title = NULL, *path = NULL, *file = NULL;
-    uint8_t *data = NULL;
+    bool opened = false;
     TRY(fdit_contact_sheet_new(ctx, &o->request, model->source.taxonomy, model->size, model->channels, NULL,
                                NULL, &sheet));
     TRY(fill_sheet(ctx, o, sheet));
@@ -552,12 +568,15 @@ static enum fdit_status write_sheet(fdit_context *ctx, const struct fdit_order *
     for (size_t i = 0; i < pages; i++) {
         fdit_free(file);
         TRY(fdit_contact_sheet_file(ctx, path, i, pages, &file));
-        if ((int64_t)i == page)
-            TRY(fdit_file_read_all(ctx, file, SIZE_MAX, &data, n));
+        if ((int64_t)i == page) {
+            TRY(fdit_file_open(ctx, file, out, n));
+            opened = true;
+        }
         unlink(file);
     }
-    *bytes = (char *)data;
 out:
+    if (status != FDIT_OK && opened)
+        close(*out);
     fdit_contact_sheet_free(sheet);
     fdit_free(title);
     fdit_free(path);
@@ -565,35 +584,70 @@ out:
     return status;
 }
 
-enum fdit_status fdit_studio_sheet(fdit_context *ctx, struct fdit_studio *s, int64_t id, int64_t page,
-                                   char **bytes, size_t *n)
+/* Waits until nobody else makes one, so that the memory for one is enough. */
+static bool begin_sheet(struct fdit_studio *s)
+{
+    pthread_mutex_lock(&s->lock);
+    while (s->sheet && !s->stopping)
+        pthread_cond_wait(&s->told, &s->lock);
+    bool begun = !s->stopping;
+    if (begun)
+        s->sheet = true;
+    pthread_mutex_unlock(&s->lock);
+    return begun;
+}
+
+static void end_sheet(struct fdit_studio *s, struct fdit_order *held)
+{
+    pthread_mutex_lock(&s->lock);
+    s->sheet = false;
+    if (held)
+        held->held--;
+    pthread_cond_broadcast(&s->told);
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* An order that is done, and stays there until end_sheet. */
+static enum fdit_status hold_order(fdit_context *ctx, struct fdit_studio *s, int64_t id,
+                                   struct fdit_order **out)
 {
     enum fdit_status status = FDIT_OK;
-    const char *temporary = getenv("TMPDIR");
-    char folder[4096];
-    *bytes = NULL;
-    snprintf(folder, sizeof folder, "%s/finediffusion-serve-XXXXXX", temporary ? temporary : "/tmp");
-    if (!mkdtemp(folder))
-        return fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: no folder for a contact sheet; set TMPDIR",
-                               folder);
     pthread_mutex_lock(&s->lock);
     struct fdit_order *o = fdit_studio_find(s, id);
-    if (!o)
-        status = no_order(ctx, id);
-    else if (o->done < o->request.n)
-        status = fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
-                           "order %" PRId64 " is not done: a sheet has all its pictures", id);
-    bool whole = o && status == FDIT_OK;
+    bool there = o, whole = o && o->done == o->request.n;
     if (whole)
         o->held++; /* what is done does not change */
     pthread_mutex_unlock(&s->lock);
-    if (whole) {
-        status = write_sheet(ctx, o, &s->models[o->model].shown, page, folder, bytes, n);
-        pthread_mutex_lock(&s->lock);
-        o->held--;
-        pthread_mutex_unlock(&s->lock);
-    }
-    rmdir(folder);
+    *out = whole ? o : NULL;
+    if (!there)
+        TRY(no_order(ctx, id));
+    if (!whole)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "order %" PRId64 " is not done: a sheet has all its pictures", id);
+out:
+    return status;
+}
+
+enum fdit_status fdit_studio_sheet(fdit_context *ctx, struct fdit_studio *s, int64_t id, int64_t page,
+                                   int *file, size_t *n)
+{
+    enum fdit_status status = FDIT_OK;
+    const char *temporary = getenv("TMPDIR");
+    struct fdit_order *o = NULL;
+    char folder[4096];
+    bool made = false;
+    if (!begin_sheet(s))
+        return fdit_fail(ctx, FDIT_INTERRUPTED, "the server is stopping");
+    TRY(hold_order(ctx, s, id, &o));
+    snprintf(folder, sizeof folder, "%s/finediffusion-serve-XXXXXX", temporary ? temporary : "/tmp");
+    made = mkdtemp(folder);
+    if (!made)
+        TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: no folder for a contact sheet; set TMPDIR",
+                            folder));
+    TRY(write_sheet(ctx, o, &s->models[o->model].shown, page, folder, file, n));
+out:
+    if (made)
+        rmdir(folder);
+    end_sheet(s, o);
     return status;
 }
 

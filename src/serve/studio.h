@@ -5,7 +5,7 @@
  *
  *     struct fdit_studio *s = NULL;
  *     TRY(fdit_studio_open(ctx, &devices, &options, picture_bytes, &s)); // files
- *     TRY(fdit_studio_plan(ctx, s));                      // no weights yet
+ *     TRY(fdit_studio_plan(ctx, s, 0));                   // no weights yet
  *     TRY(fdit_studio_start(ctx, s));                     // weights, and the thread
  *     ... fdit_studio_order, fdit_studio_picture, ... from any thread
  *     if (!fdit_studio_stop(s, 4))                        // it still works on a step
@@ -30,15 +30,17 @@ struct fdit_studio;
 enum fdit_status fdit_studio_open(fdit_context *ctx, const struct fdit_devices *devices,
                                   const struct fdit_sample_options *o, size_t picture_bytes,
                                   struct fdit_studio **out);
-/* Plans all models together with the pictures that are kept and what the process holds at this moment: so
- * after all else that it will hold. Without a batch in the options it is the largest sensible one with which
+/* Plans all models together with the pictures that are kept, a contact sheet in the making, `reading` bytes
+ * for real pictures that are read, and what the process holds at this moment: so after all else that it will
+ * hold. Without a batch in the options it is the largest sensible one with which
  * the models fit beside each other. FDIT_ERROR_DEVICE where they do not. */
-enum fdit_status fdit_studio_plan(fdit_context *ctx, struct fdit_studio *s);
+enum fdit_status fdit_studio_plan(fdit_context *ctx, struct fdit_studio *s, size_t reading);
 /* Reads the weights, with a phase (core/phase.h), and begins to draw what is ordered. */
 enum fdit_status fdit_studio_start(fdit_context *ctx, struct fdit_studio *s);
 /* Drops the queue and stops between two steps. False: a step takes longer than so many seconds; then
  * nothing of the studio may be freed. */
 bool fdit_studio_stop(struct fdit_studio *s, double seconds);
+bool fdit_studio_stopping(struct fdit_studio *s);
 void fdit_studio_close(struct fdit_studio *s); /* after fdit_studio_stop; NULL is allowed */
 
 int fdit_studio_models(const struct fdit_studio *s); /* the deltas, or 1: the base */
@@ -68,9 +70,11 @@ enum fdit_status fdit_studio_picture(fdit_context *ctx, struct fdit_studio *s, i
  * the most. */
 enum fdit_status fdit_studio_preview(fdit_context *ctx, struct fdit_studio *s, int64_t id, int64_t p,
                                      char **bytes, size_t *n);
-/* Page `page` from 0 of the contact sheet that `sample --grid` makes, of pictures that are all done. */
+/* Page `page` from 0 of the contact sheet that `sample --grid` makes, of pictures that are all done: an open
+ * file without a name, of n bytes, the caller's to close. Waits for another one in the making: the plan has
+ * room for one. FDIT_INTERRUPTED when the studio stops meanwhile. */
 enum fdit_status fdit_studio_sheet(fdit_context *ctx, struct fdit_studio *s, int64_t id, int64_t page,
-                                   char **bytes, size_t *n);
+                                   int *file, size_t *n);
 /* Waits up to a second until something was told after *seen; then puts the order that was told of next, and
  * *seen becomes that. False: nothing. */
 bool fdit_studio_next(struct fdit_studio *s, uint64_t *seen, struct fdit_json *b);

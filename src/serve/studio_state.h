@@ -28,6 +28,7 @@ struct fdit_studio {
     struct fdit_plan *plans; /* [devices->n] of all models together */
     size_t item;
     size_t picture_bytes, picture_most; /* of all files, and of one at the most */
+    size_t sheet_bytes;                 /* while one is made, at the most */
     /* of a round: */
     int round;
     float *x;
@@ -43,6 +44,7 @@ struct fdit_studio {
     pthread_cond_t work, told;
     /* under the lock: */
     bool stopping, ended;
+    bool sheet;            /* one is made */
     fdit_context *drawing; /* of the round, NULL: none */
     struct fdit_order *orders[FDIT_STUDIO_KEPT_ORDERS + FDIT_STUDIO_MOST_ORDERS]; /* by rising id */
     int n_orders;
