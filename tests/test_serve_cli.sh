@@ -198,17 +198,21 @@ draw "{\"classes\":\"#5,#7\",\"per-class\":2,\"seed\":3,$how}"
 await "$order" done
 as_sample "$order" one 0 1 2 3
 
-# The manual's commands work as they stand, but for the port, and for the events, which have no end.
+# The manual's commands work as they stand, one after the other, but for the port and the number of the order, and for the
+# events, which have no end.
 checks=$((checks + 1))
 sed -n 's/^    //p' "$source/doc/SERVE.md" |
-    awk '/\\$/ { sub(/\\$/, ""); line = line $0; next } { print line $0; line = "" }' | grep '^curl' |
+    awk '/[\\|]$/ { sub(/\\$/, ""); line = line $0; next } { print line $0; line = "" }' | grep -E '^(curl|until curl)' |
     grep -v '/api/events' | sed "s#http://127.0.0.1:8080/#$address#" >commands
-[ "$(grep -c . commands)" -ge 5 ] || fail 'doc/SERVE.md has few commands' "$(cat commands)"
-TOKEN=$token
+[ "$(grep -c . commands)" -ge 7 ] || fail 'doc/SERVE.md has few commands' "$(cat commands)"
 while IFS= read -r line; do
     checks=$((checks + 1))
-    (eval "$line -s -S --max-time 300 -f") >said 2>&1 </dev/null || fail "of doc/SERVE.md: $line" "$(cat said)"
+    line=$(echo "$line" | sed "s/order=1/order=$order/")
+    timeout 600 sh -c "TOKEN=$token; curl() { command curl -s -S -f \"\$@\"; }; $line" >said 2>&1 </dev/null ||
+        fail "of doc/SERVE.md: $line" "$(cat said)"
+    ! grep -q '"state":"waits"' said || order=$(sed 's/.*"order":\([0-9]*\).*/\1/' said)
 done <commands
+has 'the contact sheet of doc/SERVE.md' sheet.png IHDR
 has 'the picture of doc/SERVE.md' 0.png IHDR
 
 # The queue has an end.

@@ -260,10 +260,11 @@ bool fdit_studio_stop(struct fdit_studio *s, double seconds)
         ;
     bool ended = s->ended;
     pthread_mutex_unlock(&s->lock);
-    if (ended) {
+    s->running = !ended;
+    if (ended)
         pthread_join(s->thread, NULL);
-        s->running = false;
-    }
+    else
+        pthread_detach(s->thread); /* nobody waits for it any more */
     return ended;
 }
 
