@@ -20,6 +20,8 @@
  *           parts i + j <= PARTS + 1 are added, the small ones first: 3 or 6 instead of 1, for an error near
  *           that of f32 (2) or its own (3). A sum that is not finite, because a rest of infinity is none, is
  *           computed again by numbers.
+ * INT8      whole numbers, as int8.h says (W_TYPE 3, B_ROWS, PARTS 1): K and TK count pairs of int8, lda
+ *           words
  * An element's sum over k runs in one order, whatever M and the tile, and past K zeroes are added: its bits
  * do not depend on the batch. ALIGNED, ACT, SLOPE and W_TYPE: as in linear_block.cl. */
 #ifndef ITEMS
@@ -53,6 +55,14 @@
 #define FN (TN / (WAVES_N * UN))
 #include "unit_use.h"
 #include "product.h"
+#ifdef INT8
+#include "int8.h"
+#define A_TYPE uint
+#define A_QUAD uint2
+#else
+#define A_TYPE float
+#define A_QUAD float4
+#endif
 #define QA (TM * TK / 4 / ITEMS) /* quads an item loads */
 #define QB (TN * TK / 4 / ITEMS)
 #define LDC (TN + 4) /* of a row of results in local memory */
@@ -60,7 +70,9 @@
 #define LOCAL_WORDS (2 * PARTS * PLANE > SLAB ? 2 * PARTS * PLANE : SLAB)
 
 /* A matrix that is stored as the unit wants it is moved as it is. */
-#if PARTS == 1 && ((W_TYPE == 1 && defined(F16)) || (W_TYPE == 2 && !defined(F16)))
+#if defined(INT8)
+#define B_QUAD uint2 /* rows of four columns; two quads are four of them */
+#elif PARTS == 1 && ((W_TYPE == 1 && defined(F16)) || (W_TYPE == 2 && !defined(F16)))
 #define B_WORDS_AS_STORED
 #define B_QUAD ushort4
 ushort4 halves_of_b(__global const B_TYPE *b, int row, int rows, int i, int n, int ld)
@@ -80,6 +92,20 @@ ushort4 halves_of_b(__global const B_TYPE *b, int row, int rows, int i, int n, i
 #define FETCH_B quad_of_b
 #endif
 
+#ifdef INT8
+void put_along(__local uint *to, uint2 v)
+{
+    *(__local uint2 *)to = v;
+}
+void put_b_across(__local uint *to, int row, int word, uint2 v, uint2 next)
+{
+    uint4 w = words_of(v.x, v.y, next.x, next.y);
+    to[PLACE(row, word)] = w.x;
+    to[PLACE(row + 1, word)] = w.y;
+    to[PLACE(row + 2, word)] = w.z;
+    to[PLACE(row + 3, word)] = w.w;
+}
+#else
 /* The parts of four neighbours along k, to two words each. */
 void put_along(__local uint *to, float4 v)
 {
@@ -129,6 +155,7 @@ void put_b_across(__local uint *to, int row, int word, ushort4 v, ushort4 next)
 #define put_b_along put_along
 #define put_b_across put_across
 #endif
+#endif /* INT8 */
 
 /* Quad q of an item. Along k: row ROW_OF, columns K_OF .. + 3. Across: two quads q, of rows K_PAIR and + 1,
  * at the columns QUAD_OF .. + 3; eight neighbouring items read one row, and the next eight the next but one.
@@ -139,11 +166,16 @@ void put_b_across(__local uint *to, int row, int word, ushort4 v, ushort4 next)
 #define QUAD_OF(q) (((l + (q) / 2 * ITEMS) % 8 + (l + (q) / 2 * ITEMS) / (4 * TK) * 8) * 4)
 
 /* The quads of A, steps k0.. of rows m0.., that this item moves. */
-INLINE void fetch_a(float4 next[QA], __global const float *a, int l, int m0, int k0, int M, int K, int lda)
+INLINE void fetch_a(A_QUAD next[QA], __global const A_TYPE *a, int l, int m0, int k0, int M, int K, int lda)
 {
 #pragma unroll
     for (int q = 0; q < QA; q++)
-#ifdef A_COLUMNS
+#if defined(INT8)
+        next[q] = m0 + ROW_OF(q) < M && k0 + K_OF(q) < K
+                      ? *(__global const uint2 *)(a + (size_t)(m0 + ROW_OF(q)) * (size_t)lda +
+                                                  (size_t)(k0 + K_OF(q)) / 2)
+                      : (uint2)(0);
+#elif defined(A_COLUMNS)
         next[q] = quad_of_a(a, k0 + K_PAIR(q) + q % 2, K, m0 + QUAD_OF(q), M, lda);
 #else
         next[q] = quad_of_a(a, m0 + ROW_OF(q), M, k0 + K_OF(q), K, lda);
@@ -151,6 +183,20 @@ INLINE void fetch_a(float4 next[QA], __global const float *a, int l, int m0, int
 }
 
 /* Those of B, steps k0.. of columns n0..; w_scale counts for int8 without B_ROWS. */
+#ifdef INT8
+INLINE void fetch_fours(uint2 next[QB], __global const char *b, int l, int n0, int k0, int N, int k_rows,
+                        int ldb)
+{
+#pragma unroll
+    for (int q = 0; q < QB; q++) {
+        int n = n0 + QUAD_OF(q), k = 2 * (k0 + K_PAIR(q)) + q % 2 * 2;
+        next[q] = n < N ? (uint2)(four_of_b(b, k, k_rows, n, ldb), four_of_b(b, k + 1, k_rows, n, ldb))
+                        : (uint2)(0);
+    }
+}
+#define FETCH_TILE_B(k) fetch_fours(next_b, b + b_at, l, n0, k, N, k_rows, ldb)
+#else
+#define FETCH_TILE_B(k) fetch_b(next_b, b + b_at, w_scale + w_scale_at, l, n0, k, N, K, ldb)
 INLINE void fetch_b(B_QUAD next[QB], __global const B_TYPE *b, __global const float *w_scale, int l, int n0,
                     int k0, int N, int K, int ldb)
 {
@@ -168,9 +214,10 @@ INLINE void fetch_b(B_QUAD next[QB], __global const B_TYPE *b, __global const fl
 #endif
     }
 }
+#endif
 
 /* From registers to a tile of local memory. */
-INLINE void stage(__local uint *tile, const float4 next_a[QA], const B_QUAD next_b[QB], int l)
+INLINE void stage(__local uint *tile, const A_QUAD next_a[QA], const B_QUAD next_b[QB], int l)
 {
     __local uint *b_tile = tile + TM * LDW;
 #ifdef A_COLUMNS
@@ -263,7 +310,7 @@ INLINE void clear(c_fragment c[FM][FN])
         for (int j = 0; j < FN; j++)
 #pragma unroll
             for (int e = 0; e < C_FLOATS; e++)
-                C_ELEMENT(c[i][j], e) = 0.0f;
+                C_ELEMENT(c[i][j], e) = 0;
 }
 
 /* A row of a hardware thread's instructions to the rows `row`.. and columns `column`.. of local memory, to be
@@ -274,15 +321,15 @@ INLINE void show(__local float *slab, c_fragment c[FN], int row, int column, int
     for (int j = 0; j < FN; j++)
 #pragma unroll
         for (int e = 0; e < C_FLOATS; e++)
-            slab[(row + C_ROW(e)) * LDC + column + j * UN + C_COLUMN(e)] = C_ELEMENT(c[j], e);
+            slab[(row + C_ROW(e)) * LDC + column + j * UN + C_COLUMN(e)] = (float)C_ELEMENT(c[j], e);
 }
 
 __kernel UNIT_ATTRIBUTE __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void
-linear_matrix(__global float *y, ulong y_at, __global const float *a, ulong a_at, __global const B_TYPE *b,
+linear_matrix(__global float *y, ulong y_at, __global const A_TYPE *a, ulong a_at, __global const B_TYPE *b,
               ulong b_at, __global const float *w_scale, ulong w_scale_at, __global const float *bias,
               ulong bias_at, __global float *pre, ulong pre_at, __global const float *gate, ulong gate_at,
               __global const float *residual, ulong residual_at, __global const float *add, ulong add_at,
-              int M, int N, int K, int lda, int ldb, int rows, int gate_stride, uint flags)
+              int M, int N, int K, int lda, int ldb, int rows, int gate_stride, uint flags INT8_ARGUMENTS)
 {
     __local uint tiles[LOCAL_WORDS] __attribute__((aligned(16)));
     __local uint exchange[ITEMS / LANES * EXCHANGE_WORDS + 1];
@@ -291,17 +338,17 @@ linear_matrix(__global float *y, ulong y_at, __global const float *a, ulong a_at
     int row_of = wave / WAVES_N * FM * UM, column_of = wave % WAVES_N * FN * UN;
     int m0 = (int)get_group_id(1) * TM, n0 = (int)get_group_id(0) * TN;
     c_fragment c[FM][FN];
-    float4 next_a[QA];
+    A_QUAD next_a[QA];
     B_QUAD next_b[QB];
     clear(c);
     fetch_a(next_a, a + a_at, l, m0, 0, M, K, lda);
-    fetch_b(next_b, b + b_at, w_scale + w_scale_at, l, n0, 0, N, K, ldb);
+    FETCH_TILE_B(0);
     stage(tiles, next_a, next_b, l);
     barrier(CLK_LOCAL_MEM_FENCE);
     for (int t = 0, next = TK; next < K + TK; t++, next += TK) {
         if (next < K) {
             fetch_a(next_a, a + a_at, l, m0, next, M, K, lda);
-            fetch_b(next_b, b + b_at, w_scale + w_scale_at, l, n0, next, N, K, ldb);
+            FETCH_TILE_B(next);
         }
         multiply_tile(c, tiles + t % 2 * (PARTS * PLANE), row_of, column_of, lane, shared);
         if (next < K)

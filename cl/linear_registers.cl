@@ -14,6 +14,9 @@
  * the matrix, which is B, or with SWAPPED A: 0 f32, 1 f16, 2 bf16, 3 int8; its scales, one a column
  * of B, are multiplied in at the end, and never with SWAPPED, where the other side brings them.
  *
+ * INT8: A is int8 rows of quantise.cl, B an int8 weight, and sums are whole numbers: what f32 holds of
+ * EXACT_STEPS steps is added up in 32 bits. a_scale [M] is multiplied in beside w_scale.
+ *
  * An element's sum over k is one chain of multiply-adds in order, whatever IM, VW and NV. */
 #ifndef W_TYPE
 #define W_TYPE 0
@@ -64,7 +67,12 @@ VT rounded_v(VT v)
 #define ROUNDED_V rounded_v
 #endif
 
-#ifdef SWAPPED
+#ifdef INT8
+#define A_ELEMENT char
+#define A_NUMBER(p, i) (float)(p)[i]
+#define B_ELEMENT W_ELEMENT
+#define B_VECTOR W_VECTOR
+#elif defined(SWAPPED)
 #define A_ELEMENT W_ELEMENT
 #define A_NUMBER W_NUMBER
 #define B_ELEMENT float
@@ -143,6 +151,37 @@ INLINE void product(VT acc[IM][NV], __global const A_ELEMENT *a, __global const 
     }
 }
 
+#ifdef INT8
+#define EXACT_STEPS 1024 /* 127 * 127 * 1024 < 2^24 */
+#define SUM CAT(int, VW)
+#define FINAL(v) CAT(convert_float, VW)(v)
+#define INT8_ARGUMENTS , __global const float *a_scale, ulong a_scale_at, int k_rows
+INLINE void whole_product(SUM total[IM][NV], __global const char *a, __global const char *b, int i0, int j0,
+                          int I, int K, int lda, int ldb)
+{
+#pragma unroll
+    for (int i = 0; i < IM; i++)
+#pragma unroll
+        for (int j = 0; j < NV; j++)
+            total[i][j] = (SUM)(0);
+    for (int k = 0; k < K; k += EXACT_STEPS) {
+        VT acc[IM][NV];
+        product(acc, a + k, b + (size_t)k * (size_t)ldb, i0, j0, I, min(EXACT_STEPS, K - k), lda, ldb);
+#pragma unroll
+        for (int i = 0; i < IM; i++)
+#pragma unroll
+            for (int j = 0; j < NV; j++)
+                total[i][j] += CAT(convert_int, VW)(acc[i][j]);
+    }
+}
+#define PRODUCT whole_product
+#else
+#define SUM VT
+#define FINAL(v) (v)
+#define INT8_ARGUMENTS
+#define PRODUCT product
+#endif
+
 /* residual + gate v, each if it is there, for the `count` elements of v from row m, feature n on. */
 INLINE VT gated(VT v, __global const float *gate, __global const float *residual, int m, int n, int count,
                 int M, int N, int rows, int gate_stride, uint flags)
@@ -180,7 +219,7 @@ linear_registers(__global float *y, ulong y_at, __global const A_ELEMENT *a, ulo
                  __global const float *bias, ulong bias_at, __global float *pre, ulong pre_at,
                  __global const float *gate, ulong gate_at, __global const float *residual, ulong residual_at,
                  __global const float *add, ulong add_at, int M, int N, int K, int lda, int ldb, int rows,
-                 int gate_stride, uint flags)
+                 int gate_stride, uint flags INT8_ARGUMENTS)
 {
 #ifdef SWAPPED
     int I = N, J = M;
@@ -188,10 +227,10 @@ linear_registers(__global float *y, ulong y_at, __global const A_ELEMENT *a, ulo
     int I = M, J = N;
 #endif
     int i0 = (int)get_global_id(0) * IM, j0 = (int)get_global_id(1) * VW * NV;
-    VT acc[IM][NV];
+    SUM acc[IM][NV];
     if (i0 >= I)
         return;
-    product(acc, a + a_at, b + b_at, i0, j0, I, K, lda, ldb);
+    PRODUCT(acc, a + a_at, b + b_at, i0, j0, I, K, lda, ldb);
 
     uint kind = flags >> LINEAR_ACT;
 #pragma unroll
@@ -201,7 +240,7 @@ linear_registers(__global float *y, ulong y_at, __global const A_ELEMENT *a, ulo
             int row = i0 + i, column = j0 + j * VW, count = min(VW, J - column);
             if (row >= I || count <= 0)
                 continue;
-            VT v = acc[i][j];
+            VT v = FINAL(acc[i][j]);
 #ifdef SWAPPED
             int m = column, n = row;
             size_t stride = (size_t)N;
@@ -210,7 +249,9 @@ linear_registers(__global float *y, ulong y_at, __global const A_ELEMENT *a, ulo
 #else
             int m = row, n = column;
             size_t stride = 1;
-#if W_TYPE == 3
+#ifdef INT8
+            v *= get(w_scale + w_scale_at + n, 1, count) * a_scale[a_scale_at + (size_t)m];
+#elif W_TYPE == 3
             v *= get(w_scale + w_scale_at + n, 1, count);
 #endif
             if (FLAG(flags, LINEAR_BIAS))

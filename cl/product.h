@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * product.h: what the products in tiles share (linear_block.cl, linear_matrix.cl): how a matrix is read in
- * its storage, W_TYPE, and what is fused behind a product, ACT and SLOPE. */
+ * its storage, W_TYPE, and what is fused behind a product, ACT and SLOPE. INT8: int8.h; kernels then have
+ * two more arguments, a_scale [M] and the rows of B. */
 #ifndef W_TYPE
 #define W_TYPE 0
 #endif
@@ -48,7 +49,10 @@ float4 act_slope4(uint kind, float4 v)
     v = act##S(ACT, v);
 #endif
 
-#if W_TYPE == 3 && defined(B_ROWS)
+#ifdef INT8 /* as the sums of whole numbers are: the CPU's order */
+#define SCALED(T, v, n) \
+    v *= *(__global const T *)(w_scale + w_scale_at + (size_t)(n)) * a_scale[a_scale_at + (size_t)m];
+#elif W_TYPE == 3 && defined(B_ROWS)
 #define SCALED(T, v, n) v *= *(__global const T *)(w_scale + w_scale_at + (size_t)(n));
 #else
 #define SCALED(T, v, n)
@@ -82,6 +86,12 @@ float4 act_slope4(uint kind, float4 v)
         float one = e == 0 ? quad.x : e == 1 ? quad.y : e == 2 ? quad.z : quad.w; \
         FINISH(float, , one, (n) + e)                                             \
     }
+#endif
+
+#ifdef INT8
+#define INT8_ARGUMENTS , __global const float *a_scale, ulong a_scale_at, int k_rows
+#else
+#define INT8_ARGUMENTS
 #endif
 
 /* Four numbers of a row (along `to`, at `i` of `n`) of `row` of `rows`; zeroes past the ends. */

@@ -4,6 +4,10 @@
  * f16; the sum is f32. A part of an operand that one lane holds is a fragment: A_WORDS or B_WORDS words of
  * two halves, the low one first, C_FLOATS floats.
  *
+ * With INT8 a half is two int8, the first one in the low byte, so that K is twice UK, and the sum is int:
+ * words lie as they do in 16 bits, which int8's documented layouts allow (exchanging pieces of k of both
+ * sides changes no sum). unit_wmma.h and, before gfx942, unit_mfma.h then take two instructions.
+ *
  * UNIT       one of the numbers below: unit_mma.h, unit_wmma.h, unit_mfma.h or unit_dpas.h defines UM UN UK
  *            LANES A_WORDS B_WORDS C_FLOATS and the type c_fragment
  * LOAD_A(a, tile, row, word)
@@ -28,6 +32,16 @@
 #define UNIT_MFMA 4
 #define UNIT_DPAS8 5
 #define UNIT_DPAS16 6
+
+#ifdef INT8
+#define NUMBER int
+#define NUMBER4 int4
+#define NUMBER8 int8
+#else
+#define NUMBER float
+#define NUMBER4 float4
+#define NUMBER8 float8
+#endif
 
 /* ushort bits of a float, to nearest, ties to even; NaN stays NaN. */
 uint half_of(float x)

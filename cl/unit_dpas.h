@@ -7,7 +7,7 @@
 #define UK 16
 #define B_WORDS 8
 #define C_FLOATS 8
-typedef float8 c_fragment;
+typedef NUMBER8 c_fragment;
 
 #if UNIT == UNIT_DPAS16 /* A: lane k has column k, a half a row */
 #define LANES 16
@@ -41,7 +41,7 @@ typedef float8 c_fragment;
         *(uint4 *)(b) = *(__local const uint4 *)((tile) + PLACE(c_, word));             \
         *(uint4 *)((b) + 4) = *(__local const uint4 *)((tile) + PLACE(c_, (word) + 4)); \
     }
-#define C_ELEMENT(c, e) ((float *)&(c))[e]
+#define C_ELEMENT(c, e) ((NUMBER *)&(c))[e]
 #define C_ROW(e) (e)
 #define C_COLUMN(e) (lane)
 
@@ -55,7 +55,9 @@ typedef float8 c_fragment;
 #else
 #define OPERAND_(a) (*(const int8 *)(a))
 #endif
-#ifdef F16
+#if defined(INT8)
+#define MMA(c, a, b) c = intel_sub_group_i8_i8_matrix_mad_k32(OPERAND_(a), *(const int8 *)(b), c)
+#elif defined(F16)
 #define MMA(c, a, b) c = intel_sub_group_f16_f16_matrix_mad_k16(OPERAND_(a), *(const int8 *)(b), c)
 #else
 #define MMA(c, a, b) c = intel_sub_group_bf16_bf16_matrix_mad_k16(OPERAND_(a), *(const int8 *)(b), c)

@@ -10,7 +10,7 @@
 #define A_WORDS 2
 #define B_WORDS 2
 #define C_FLOATS 4
-typedef float4 c_fragment;
+typedef NUMBER4 c_fragment;
 
 #define A_LANE(row, k) ((row) + (k) / 4 * 16)
 #define A_HALF(row, k) ((k) % 4)
@@ -22,7 +22,7 @@ typedef float4 c_fragment;
 #define LOAD_A(a, tile, row, word) \
     *(uint2 *)(a) = *(__local const uint2 *)((tile) + PLACE((row) + lane % 16, (word) + lane / 16 * 2));
 #define LOAD_B LOAD_A
-#define C_ELEMENT(c, e) ((float *)&(c))[e]
+#define C_ELEMENT(c, e) ((NUMBER *)&(c))[e]
 #define C_ROW(e) (lane / 16 * 4 + (e))
 #define C_COLUMN(e) (lane % 16)
 
@@ -30,7 +30,16 @@ typedef float4 c_fragment;
 #pragma OPENCL EXTENSION cl_khr_fp16 : enable
 typedef half half_a_ __attribute__((ext_vector_type(4)));
 typedef short short_a_ __attribute__((ext_vector_type(4)));
-#ifdef F16
+#if defined(INT8) && (defined(__gfx940__) || defined(__gfx941__) || defined(__gfx942__))
+#define MMA(c, a, b) \
+    c = __builtin_amdgcn_mfma_i32_16x16x32_i8(*(const long *)(a), *(const long *)(b), c, 0, 0, 0)
+#elif defined(INT8)
+#define MMA(c, a, b)                                                                    \
+    {                                                                                   \
+        c = __builtin_amdgcn_mfma_i32_16x16x16i8((int)(a)[0], (int)(b)[0], c, 0, 0, 0); \
+        c = __builtin_amdgcn_mfma_i32_16x16x16i8((int)(a)[1], (int)(b)[1], c, 0, 0, 0); \
+    }
+#elif defined(F16)
 #define MMA(c, a, b) \
     c = __builtin_amdgcn_mfma_f32_16x16x16f16(*(const half_a_ *)(a), *(const half_a_ *)(b), c, 0, 0, 0)
 #else

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * unit_mma.h: PTX mma.sync.m16n8k16 with f32 sums, from sm_80 on (unit.h says what each macro is). Layouts:
- * PTX ISA, "Matrix Fragments for mma.m16n8k16 with floating point type". A warp is 32 work-items in a row;
- * all of them have to arrive. */
+ * unit_mma.h: PTX mma.sync.m16n8k16 with f32 sums, and m16n8k32 of int8, from sm_80 on (unit.h says what
+ * each macro is). Layouts: PTX ISA, "Matrix Fragments for mma.m16n8k16 with floating point type". A warp is
+ * 32 work-items in a row; all of them have to arrive. */
 #if UNIT == UNIT_MMA
 #define LANES 32
 #define UM 16
@@ -11,7 +11,7 @@
 #define B_WORDS 2
 #define C_FLOATS 4
 typedef struct {
-    float f[C_FLOATS];
+    NUMBER f[C_FLOATS];
 } c_fragment;
 
 #define A_LANE(row, k) ((k) / 2 % 4 + (row) % 8 * 4)
@@ -46,11 +46,19 @@ typedef struct {
 #else
 #define MMA_TYPES_ ".f32.bf16.bf16.f32"
 #endif
+#ifdef INT8
+#define MMA(c, a, b)                                                              \
+    asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32"                \
+                 " {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"         \
+                 : "+r"((c).f[0]), "+r"((c).f[1]), "+r"((c).f[2]), "+r"((c).f[3]) \
+                 : "r"((a)[0]), "r"((a)[1]), "r"((a)[2]), "r"((a)[3]), "r"((b)[0]), "r"((b)[1]))
+#else
 #define MMA(c, a, b)                                                              \
     asm volatile("mma.sync.aligned.m16n8k16.row.col" MMA_TYPES_                   \
                  " {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"         \
                  : "+f"((c).f[0]), "+f"((c).f[1]), "+f"((c).f[2]), "+f"((c).f[3]) \
                  : "r"((a)[0]), "r"((a)[1]), "r"((a)[2]), "r"((a)[3]), "r"((b)[0]), "r"((b)[1]))
+#endif
 /* Two numbers in one instruction; the first operand becomes the upper half. */
 #define HAS_PACK 1
 uint pack(float low, float high)

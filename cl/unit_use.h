@@ -18,18 +18,30 @@ uint pack(float low, float high)
 #define EXCHANGE_B (FN * LANES * B_WORDS)
 #define EXCHANGE_WORDS (EXCHANGE_A + EXCHANGE_B + FM * FN * LANES * C_FLOATS)
 
-float half_at(__local const uint *fragments, int lane, int words, int at)
+uint half_at(__local const uint *fragments, int lane, int words, int at)
 {
     uint word = fragments[lane * words + at / 2];
-    return of_half(at % 2 ? word >> 16 : word & 0xffffu);
+    return at % 2 ? word >> 16 : word & 0xffffu;
 }
+#ifdef INT8
+int times_half(uint a, uint b, int sum)
+{
+    char2 x = as_char2((ushort)a), y = as_char2((ushort)b);
+    return sum + (int)x.x * (int)y.x + (int)x.y * (int)y.y;
+}
+#else
+float times_half(uint a, uint b, float sum)
+{
+    return mad(of_half(a), of_half(b), sum);
+}
+#endif
 
 /* c [FM][FN] += a b, through local memory of this hardware thread. Every work-item of the group arrives. */
 void multiply(c_fragment c[FM][FN], uint a[FM][A_WORDS], uint b[FN][B_WORDS], __local uint *exchange,
               int lane)
 {
     __local uint *as = exchange, *bs = as + EXCHANGE_A;
-    __local float *cs = (__local float *)(bs + EXCHANGE_B);
+    __local NUMBER *cs = (__local NUMBER *)(bs + EXCHANGE_B);
     for (int i = 0; i < FM; i++)
         for (int w = 0; w < A_WORDS; w++)
             as[(i * LANES + lane) * A_WORDS + w] = a[i][w];
@@ -44,10 +56,11 @@ void multiply(c_fragment c[FM][FN], uint a[FM][A_WORDS], uint b[FN][B_WORDS], __
     for (int at = lane; at < FM * FN * UM * UN; at += LANES) {
         int i = at / (UM * UN) / FN, j = at / (UM * UN) % FN, row = at / UN % UM, column = at % UN;
         int place = ((i * FN + j) * LANES + C_LANE(row, column)) * C_FLOATS + C_AT(row, column);
-        float sum = 0.0f; /* a unit adds up its own products first */
+        NUMBER sum = 0; /* a unit adds up its own products first */
         for (int k = 0; k < UK; k++)
-            sum = mad(half_at(as + i * LANES * A_WORDS, A_LANE(row, k), A_WORDS, A_HALF(row, k)),
-                      half_at(bs + j * LANES * B_WORDS, B_LANE(k, column), B_WORDS, B_HALF(k, column)), sum);
+            sum = times_half(half_at(as + i * LANES * A_WORDS, A_LANE(row, k), A_WORDS, A_HALF(row, k)),
+                             half_at(bs + j * LANES * B_WORDS, B_LANE(k, column), B_WORDS, B_HALF(k, column)),
+                             sum);
         cs[place] += sum;
     }
     barrier(CLK_LOCAL_MEM_FENCE);

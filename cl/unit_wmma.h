@@ -61,11 +61,11 @@
 #define LOAD_B LOAD_A
 #define C_COLUMN(e) (lane % 16)
 #if C_FLOATS == 8
-typedef float8 c_fragment;
+typedef NUMBER8 c_fragment;
 #else
-typedef float4 c_fragment;
+typedef NUMBER4 c_fragment;
 #endif
-#define C_ELEMENT(c, e) ((float *)&(c))[e]
+#define C_ELEMENT(c, e) ((NUMBER *)&(c))[e]
 
 #ifndef EMULATED
 typedef half half_a_ __attribute__((ext_vector_type(2 * A_WORDS)));
@@ -75,7 +75,22 @@ typedef short short_a_ __attribute__((ext_vector_type(2 * A_WORDS)));
 #else
 #define OPERAND_(a) (*(const short_a_ *)(a))
 #endif
-#if UNIT == UNIT_WMMA12 && defined(F16)
+#if defined(INT8)
+typedef int words_ __attribute__((ext_vector_type(A_WORDS / 2)));
+#define WORDS_(a, i) (*(const words_ *)((a) + (i)*A_WORDS / 2))
+#if UNIT == UNIT_WMMA12
+#define IU8_(c, a, b) c = __builtin_amdgcn_wmma_i32_16x16x16_iu8_w32_gfx12(true, a, true, b, c, false)
+#elif LANES == 32
+#define IU8_(c, a, b) c = __builtin_amdgcn_wmma_i32_16x16x16_iu8_w32(true, a, true, b, c, false)
+#else
+#define IU8_(c, a, b) c = __builtin_amdgcn_wmma_i32_16x16x16_iu8_w64(true, a, true, b, c, false)
+#endif
+#define MMA(c, a, b)                         \
+    {                                        \
+        IU8_(c, WORDS_(a, 0), WORDS_(b, 0)); \
+        IU8_(c, WORDS_(a, 1), WORDS_(b, 1)); \
+    }
+#elif UNIT == UNIT_WMMA12 && defined(F16)
 #define MMA(c, a, b) c = __builtin_amdgcn_wmma_f32_16x16x16_f16_w32_gfx12(OPERAND_(a), OPERAND_(b), c)
 #elif UNIT == UNIT_WMMA12
 #define MMA(c, a, b) c = __builtin_amdgcn_wmma_f32_16x16x16_bf16_w32_gfx12(OPERAND_(a), OPERAND_(b), c)

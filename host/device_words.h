@@ -66,7 +66,8 @@
     "f32. int8 multiplies by the large frozen matrices in int8 (one scale for each\n"    \
     "feature; their inputs are converted to int8 row by row) and computes the rest in\n" \
     "bf16 or, if the CPU lacks that, in f32: the fastest way to sample on a CPU that\n"  \
-    "supports it. `finediffusion devices` shows what each device supports.\n"            \
+    "supports it; OpenCL devices use their dot products of int8, if they have any.\n"    \
+    "`finediffusion devices` shows what each device supports.\n"                         \
     "\n"                                                                                 \
     "FINEDIFFUSION_ISA names the instruction set of the cpu device, for example avx2;\n" \
     "without it the best one is used, and a wrong name is answered with the list.\n"     \

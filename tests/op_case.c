@@ -281,7 +281,10 @@ static void check_poison(struct op_case *c, fdit_device *dev, const char *varian
         struct fdit_probe_slot *s = &c->p.slots[i];
         if (s->role == FDIT_PROBE_OUT || s->type != FDIT_F32 || s->partly_read)
             continue;
-        for (int k = 0; k < 2; k++) {
+        /* a row that becomes int8 is then NaN throughout, and so has no limits */
+        const bool whole =
+            c->p.op == FDIT_OP_LINEAR && fdit_device_precision(dev) == FDIT_I8 && !strcmp(s->name, "x");
+        for (int k = 0; k < (whole ? 1 : 2); k++) {
             float *at = s->data + (size_t)test_int(&c->rng, (int)s->n), old = *at;
             char label[128];
             snprintf(label, sizeof label, "%s, %s in %s at %zu", variant, poison[k].name, s->name,

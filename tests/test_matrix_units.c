@@ -153,7 +153,7 @@ START_TEST(mistakes)
         { "mma", "one step of k too few", "next < K + TK;", "next < K;" },
         { "wmma12", "row and column of the result exchanged", "#define C_COLUMN(e) (lane % 16)",
           "#define C_COLUMN(e) (lane / 16 * 8 + (e))" },
-        { "mma", "sums not cleared", "C_ELEMENT(c[i][j], e) = 0.0f;", "C_ELEMENT(c[i][j], e) = 1.0f;" },
+        { "mma", "sums not cleared", "C_ELEMENT(c[i][j], e) = 0;", "C_ELEMENT(c[i][j], e) = 1;" },
         { "wmma", "the map of 64 lanes for 32", "#define C_ROW(e) (lane / 16 + (e) * (LANES / 16))",
           "#define C_ROW(e) ((lane / 16 + (e)*4) % 16)" },
         { "wmma", "the second copy missing", "int r_ = (row) + lane % 16;",

@@ -39,8 +39,19 @@ units() { grep -l '^unit ' cache/opencl/*.driver 2>/dev/null | wc -l; }
 # Nothing that PoCL says of itself makes a unit a candidate.
 job 0 bf16
 by 'multiply-adds of rounded numbers"'
+job 0 int8
+by 'whole numbers by multiply-adds"'
 FINEDIFFUSION_TEST_UNITS=emulated-mma
 export FINEDIFFUSION_TEST_UNITS
+
+# int8 has a trial of its own, and the rest of it is bf16's.
+one="linear 37x64x72"
+job 0 int8 --verbose
+by 'matrix unit emulated-mma, .*, attention as in bf16"'
+says err 'forward 37x64x72 by matrix emulated-mma'
+says err 'matrix unit emulated-mma, int8: .* GFLOP/s, .* by multiply-adds, NMSE'
+one="linear 37x48x52"
+rm -rf cache
 
 # f32 in parts of bf16, where its error is no larger than that of multiply-adds, which two parts are not; and bf16x3,
 # whose two parts are enough.
@@ -161,6 +172,7 @@ says report.txt '^extensions: '
 says report.txt '^matrix unit emulated-mma, f32: works: '
 says report.txt '^matrix unit emulated-mma, bf16: works: '
 says report.txt '^matrix unit emulated-mma, f16: works: '
+says report.txt '^matrix unit emulated-mma, int8: works: '
 says report.txt '^attention on matrix unit emulated-mma, bf16: works: '
 says report.txt '^attention on matrix unit emulated-mma, f16: works: '
 says report.txt '^matrix unit mma, bf16: not used: .*whole log: '

@@ -268,10 +268,23 @@ builds() {
     done
     one "$t" linear_block.cl "${tile[@]}" -DIM=8 -DALIGNED -DA_COLUMNS -DB_ROWS
     one "$t" linear_block.cl "${tile[@]}" -DIM=8 -DACT=1 -DB_ROWS
+    for dot in $(dots_of "$t"); do
+        one "$t" linear_block.cl "${tile[@]}" -DIM=8 -DINT8 "-DDOT=$dot" -DW_TYPE=3 -DACT=1 -DALIGNED -DB_ROWS -Dasm=__asm__
+    done
     for h in 64 72; do
         for k in FORWARD DELTA DQ DKV; do one "$t" attention.cl -D$k -DHEAD=$h -DBY=16 -DALIGNED $unroll; done
     done
     one "$t" attention.cl -DFORWARD -DHEAD=128 -DBY=16 -DALIGNED $unroll
+}
+
+# DOT of cl/int8.h that the target has
+dots_of() {
+    case $1 in
+    sm_*) echo 0 2 ;;
+    gfx11* | gfx12*) echo 0 4 ;;
+    gfx906 | gfx908 | gfx90a | gfx942 | gfx1030) echo 0 3 ;;
+    *) echo 0 ;;
+    esac
 }
 
 # The target's matrix unit and its tiles, as host/opencl/matrix.c has them: `unit` for a product; for attention `heads`,
@@ -308,6 +321,7 @@ matrix_builds() {
             "-DALIGNED -DA_COLUMNS -DB_ROWS" "-DACT=1 -DB_ROWS" "-DF16 -DW_TYPE=1 -DACT=1 -DALIGNED -DB_ROWS"; do
             [[ $chip == *" -DF16"* && $form == *-DF16* ]] || one "$t" linear_matrix.cl $chip $unit $form
         done
+        one "$t" linear_matrix.cl $chip $unit -DINT8 -DW_TYPE=3 -DACT=1 -DALIGNED -DB_ROWS
         # wave64, which a driver may choose
         [[ $t != gfx11* ]] || one "$t" linear_matrix.cl -mwavefrontsize64 $chip $unit -DALIGNED -DB_ROWS
         for kernel in FORWARD DQ DKV; do

@@ -4,6 +4,8 @@
 #
 #     NAME   pocl, intel, rusticl (the whole suites), pocl,intel (two devices at once) or oclgrind (tiny
 #            shapes: races, barriers, bounds, 256 items, 32 KiB); default pocl oclgrind
+#            units or UNIT+PRECISION (mma+f32, dpas8+int8): ops and models on PoCL, the products and the
+#            attention of bf16 and f16 on emulated matrix units: of each vendor one, in all precisions (hours)
 #
 # Drivers are set up by tools/opencl-runtime.sh. One line for each suite, the log only where it failed;
 # the last line is "N passed, N failed, N skipped". A driver that cannot be had here is skipped, but for
@@ -15,7 +17,7 @@ names=()
 while [ $# -gt 0 ]; do
     case $1 in
     --build) build=${2:?--build needs a folder}; shift ;;
-    -h | --help) sed -n '3,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
+    -h | --help) sed -n '3,13s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
     -*) echo "opencl-check.sh: $1: unknown; see --help" >&2; exit 2 ;;
     *) names+=("$1") ;;
     esac
@@ -31,6 +33,17 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 passed=0 failed=0 skipped=0
 
+# The op suite and the models of UNIT+PRECISION.
+on_unit() {
+    local device=opencl+${1#*+}
+    export FINEDIFFUSION_OPENCL_GEMM="matrix emulated-${1%%+*}"
+    for suite in test_ops test_model; do
+        echo "$FINEDIFFUSION_OPENCL_GEMM, ${1#*+}:"
+        TEST_TIMEOUT=${TEST_TIMEOUT:-14400} one pocl $suite "${device%+f32}"
+    done
+    unset FINEDIFFUSION_OPENCL_GEMM
+}
+
 # one NAME SUITE [DEVICE]
 one() {
     local rc=0 begin=$SECONDS
@@ -45,6 +58,7 @@ one() {
 for name in "${names[@]}"; do
     rc=0
     for part in ${name//,/ }; do
+        [[ $part != units && $part != *+* ]] || part=pocl
         [ $rc != 0 ] || "$runtime" setup "$part" >"$log" 2>&1 || rc=$?
     done
     if [ $rc = 77 ] && { [ -z "${FDIT_REQUIRE_DEVICES-}" ] || [[ ! $name =~ ^(pocl|oclgrind)$ ]]; }; then
@@ -60,6 +74,8 @@ for name in "${names[@]}"; do
         export FINEDIFFUSION_OPENCL_GEMM="block im=8 nv=4 bx=16 by=8 step=16"
         one oclgrind test_selftest opencl
         unset FINEDIFFUSION_OPENCL_GEMM ;;
+    units) for unit in mma+f32 mfma+bf16 wmma12+f16 dpas16+bf16x3 mma+int8; do on_unit $unit; done ;;
+    *+*) on_unit "$name" ;;
     *,*) one "$name" test_replicas ;;
     *)
         one "$name" test_ops_opencl

@@ -62,8 +62,8 @@ struct matrix_attention {
 static struct matrix_attention matrix_for(const fdit_device *dev, int head_size, bool backward)
 {
     const struct opencl *cl = opencl_of(dev);
-    struct matrix_attention m = { .operands =
-                                      backward && dev->precision == FDIT_F16 ? FDIT_BF16 : dev->precision };
+    const enum fdit_dtype p = dev->precision;
+    struct matrix_attention m = { .operands = (backward && p == FDIT_F16) || p == FDIT_I8 ? FDIT_BF16 : p };
     if (m.operands != FDIT_BF16 && m.operands != FDIT_F16)
         return m;
     const struct unit_choice *u = &cl->units[opencl_unit_place(m.operands)];

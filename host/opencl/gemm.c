@@ -2,6 +2,7 @@
  * gemm.c: which engine computes a product, its programs, and its workspace. */
 #include "clblast.h"
 #include "gemm.h"
+#include "int8.h"
 #include "matrix.h"
 
 #include "core/mem.h"
@@ -166,11 +167,30 @@ struct gemm_config fdit_gemm_default(const struct opencl *cl, const struct gemm_
     return default_config(cl, swapped(s));
 }
 
+/* Whole numbers are multiplied by these alone; the bits are the same. */
+static struct gemm_config fitted_int8(const struct opencl *cl, const struct gemm_shape *s,
+                                      struct gemm_config c, bool wanted)
+{
+    if (c.engine == GEMM_MATRIX)
+        return c;
+    if (c.engine != GEMM_REGISTERS && c.engine != GEMM_BLOCK) {
+        c = default_config(cl, false);
+        wanted = false;
+    }
+    if (c.engine == GEMM_REGISTERS)
+        fit(&c, s->M, s->N);
+    else if (!wanted)
+        block_fit(cl, s, &c);
+    return c;
+}
+
 /* A configuration of ours, made to fit the shape. */
 static struct gemm_config fitted(const struct opencl *cl, const struct gemm_shape *s, struct gemm_config c,
                                  bool wanted)
 {
     static const struct gemm_config fallback = { .engine = GEMM_TILE, .im = 4, .nv = 4, .step = 16 };
+    if (s->operands == FDIT_I8)
+        return fitted_int8(cl, s, c, wanted);
     if (c.engine == GEMM_REGISTERS) {
         /* Rows of B that are not whole vectors can only be padded where they are made or kept by
          * us. */
@@ -282,6 +302,8 @@ size_t fdit_gemm_workspace(const struct opencl *cl, const struct gemm_shape *s)
 {
     struct gemm_config c = fdit_gemm_choose(cl, s);
     size_t n, most = 0;
+    if (s->operands == FDIT_I8)
+        return fdit_int8_workspace(s->M, s->K);
     if (c.engine == GEMM_CLBLAST) { /* some calls of the shape are left to ours: run_product */
         struct clblast_product p = clblast_of(s, matrix_ld(cl, s));
         most = fdit_clblast_workspace(cl, &p);
@@ -316,21 +338,26 @@ struct block_build {
 static const struct program_state *block_for(fdit_device *dev, const struct gemm_shape *s,
                                              const struct gemm_config *c, const struct block_build *b)
 {
-    char options[VARIANT_OPTIONS], tile[120];
+    char options[VARIANT_OPTIONS], tile[120], int8[24] = "";
+    if (s->operands == FDIT_I8)
+        snprintf(int8, sizeof int8, " -DINT8 -DDOT=%d", opencl_of(dev)->dot);
     if (c->engine == GEMM_MATRIX) {
         fdit_matrix_options(c, tile);
         snprintf(options, sizeof options, "%s -DPARTS=%d -DW_TYPE=%d -DACT=%d%s%s%s%s%s", tile, c->parts,
-                 storage_number(s->storage), b->act, s->operands == FDIT_F16 ? " -DF16" : "",
+                 storage_number(s->storage), b->act,
+                 s->operands == FDIT_F16  ? " -DF16"
+                 : s->operands == FDIT_I8 ? " -DINT8"
+                                          : "",
                  b->slope ? " -DSLOPE" : "", b->aligned ? " -DALIGNED" : "",
                  s->kind == GEMM_DW ? " -DA_COLUMNS" : "", swapped(s) ? "" : " -DB_ROWS");
         return fdit_opencl_variant(dev, "linear_matrix.cl", "linear_matrix", options);
     }
     snprintf(options, sizeof options,
              "-DBX=%d -DBY=%d -DIM=%d -DIN=%d -DTK=%d -DUNROLL=%d -DROUND=%d -DW_TYPE=%d "
-             "-DACT=%d%s%s%s%s",
+             "-DACT=%d%s%s%s%s%s",
              c->bx, c->by, c->im, c->nv, c->step, opencl_of(dev)->quirks.unroll, round_number(s->operands),
              storage_number(s->storage), b->act, b->slope ? " -DSLOPE" : "", b->aligned ? " -DALIGNED" : "",
-             s->kind == GEMM_DW ? " -DA_COLUMNS" : "", swapped(s) ? "" : " -DB_ROWS");
+             s->kind == GEMM_DW ? " -DA_COLUMNS" : "", swapped(s) ? "" : " -DB_ROWS", int8);
     return fdit_opencl_variant(dev, "linear_block.cl", "linear_block", options);
 }
 
@@ -340,9 +367,9 @@ static const struct program_state *build_for(fdit_device *dev, const struct gemm
     char options[VARIANT_OPTIONS];
     const char *a = s->kind == GEMM_DW ? " -DA_COLUMNS" : "";
     if (c->engine == GEMM_REGISTERS) {
-        snprintf(options, sizeof options, "-DIM=%d -DVW=%d -DNV=%d -DGROUP_M=%d -DROUND=%d -DW_TYPE=%d%s%s",
+        snprintf(options, sizeof options, "-DIM=%d -DVW=%d -DNV=%d -DGROUP_M=%d -DROUND=%d -DW_TYPE=%d%s%s%s",
                  c->im, c->vw, c->nv, c->group, round_number(s->operands), storage_number(s->storage), a,
-                 swapped(s) ? " -DSWAPPED" : "");
+                 swapped(s) ? " -DSWAPPED" : "", s->operands == FDIT_I8 ? " -DINT8" : "");
         return fdit_opencl_variant(dev, "linear_registers.cl", "linear_registers", options);
     }
     snprintf(options, sizeof options, "-DITEM_M=%d -DITEM_N=%d -DTK=%d -DROUND=%d -DW_TYPE=%d%s%s", c->im,
@@ -354,6 +381,8 @@ static const struct program_state *build_for(fdit_device *dev, const struct gemm
 void fdit_gemm_prepare(fdit_device *dev, const struct gemm_shape *s)
 {
     struct gemm_config c = fdit_gemm_choose(opencl_of(dev), s);
+    if (s->operands == FDIT_I8)
+        fdit_opencl_program_need(dev, PROGRAM_QUANTISE);
     if (c.engine == GEMM_CLBLAST) {
         fdit_opencl_variant(dev, "epilogue.cl", "epilogue", "");
         c = fitted(opencl_of(dev), s, fdit_gemm_default(opencl_of(dev), s), false);
@@ -390,11 +419,15 @@ static struct gemm_shape shape_of(const struct fdit_op_shape *shape, bool plain)
 }
 
 /* What the device's precision rounds to. Gradients have bf16's range and not f16's: in f16 they would need a
- * scale that changes with the loss. */
-static enum fdit_dtype operands_of(const fdit_device *dev, enum gemm_kind kind)
+ * scale that changes with the loss. In int8 rows of tokens by weights that are kept so are multiplied as
+ * whole numbers, and all else is as in bf16: vectors scale whole channels. */
+static enum fdit_dtype operands_of(const fdit_device *dev, const struct gemm_shape *s)
 {
     if (dev->precision == FDIT_F16)
-        return kind == GEMM_FORWARD ? FDIT_F16 : FDIT_BF16;
+        return s->kind == GEMM_FORWARD ? FDIT_F16 : FDIT_BF16;
+    if (dev->precision == FDIT_I8)
+        return s->kind == GEMM_FORWARD && !s->plain && s->storage == FDIT_I8 && !s->vectors ? FDIT_I8
+                                                                                            : FDIT_BF16;
     return dev->precision == FDIT_BF16 || dev->precision == FDIT_BF16X3 ? dev->precision : FDIT_F32;
 }
 
@@ -436,9 +469,10 @@ static void say_choice(struct opencl *cl, const struct gemm_shape *s)
 void fdit_opencl_linear_prepare(fdit_device *dev, const struct fdit_op_shape *shape)
 {
     struct gemm_shape s = shape_of(shape, shape->plain || shape->op == FDIT_OP_LINEAR_DW);
-    s.operands = operands_of(dev, s.kind);
+    const struct fdit_weight_desc usual = { .n_out = shape->n_out, .n_in = shape->n_in };
     if (!s.plain)
-        s.storage = fdit_opencl_weight_storage(dev, &(struct fdit_weight_desc){ .storage = FDIT_F32 });
+        s.storage = fdit_opencl_weight_storage(dev, &usual);
+    s.operands = operands_of(dev, &s);
     say_choice(opencl_of(dev), &s);
     fdit_gemm_prepare(dev, &s);
 }
@@ -446,8 +480,14 @@ void fdit_opencl_linear_prepare(fdit_device *dev, const struct fdit_op_shape *sh
 size_t fdit_opencl_linear_workspace(fdit_device *dev, const struct fdit_op_shape *shape)
 {
     struct gemm_shape plain = shape_of(shape, true), frozen = shape_of(shape, false);
-    plain.operands = frozen.operands = operands_of(dev, plain.kind);
+    plain.operands = frozen.operands = operands_of(dev, &plain);
     size_t a = fdit_gemm_workspace(opencl_of(dev), &plain), b = fdit_gemm_workspace(opencl_of(dev), &frozen);
+    if (!shape->plain) { /* a weight may be kept as int8, which is not known here */
+        frozen.storage = FDIT_I8;
+        frozen.operands = operands_of(dev, &frozen);
+        const size_t c = frozen.operands == FDIT_I8 ? fdit_gemm_workspace(opencl_of(dev), &frozen) : 0;
+        a = c > a ? c : a;
+    }
     if (shape->samples < 1 || shape->tokens < 1 || shape->op == FDIT_OP_LINEAR_DW)
         return 0;
     return a > b ? a : b;
@@ -465,7 +505,17 @@ struct product {
     unsigned flags;
 };
 
-static void launch_epilogue(struct launch *l, const struct product *p, int lda, int ldb)
+/* A: its tensor, or where quantise.cl has left it, in elements of so many bytes. */
+static void launch_rows(struct launch *l, const struct product *p, size_t element)
+{
+    if (p->shape.operands == FDIT_I8)
+        fdit_launch_memory(l, opencl_of(l->dev)->workspace, int8_rows_at(p->shape.M) / element);
+    else
+        fdit_launch_tensor(l, p->a);
+}
+
+/* K: as the kernel counts. */
+static void launch_epilogue(struct launch *l, const struct product *p, int K, int lda, int ldb)
 {
     fdit_launch_memory(l, p->w, p->scales);
     fdit_launch_tensor(l, p->bias);
@@ -475,12 +525,16 @@ static void launch_epilogue(struct launch *l, const struct product *p, int lda, 
     fdit_launch_tensor(l, p->add);
     fdit_launch_int(l, p->shape.M);
     fdit_launch_int(l, p->shape.N);
-    fdit_launch_int(l, p->shape.K);
+    fdit_launch_int(l, K);
     fdit_launch_int(l, lda);
     fdit_launch_int(l, ldb);
     fdit_launch_int(l, p->rows);
     fdit_launch_int(l, p->gate_stride);
     fdit_launch_uint(l, p->flags);
+    if (p->shape.operands != FDIT_I8)
+        return;
+    fdit_launch_memory(l, opencl_of(l->dev)->workspace, 0);
+    fdit_launch_int(l, p->shape.K);
 }
 
 static void run_tile(fdit_device *dev, const struct product *p, const struct gemm_config *c)
@@ -492,7 +546,7 @@ static void run_tile(fdit_device *dev, const struct product *p, const struct gem
     fdit_launch_tensor(&l, p->y);
     fdit_launch_tensor(&l, p->a);
     fdit_launch_memory(&l, p->w, p->w_at);
-    launch_epilogue(&l, p, s->kind == GEMM_DW ? s->M : s->K, p->ldw);
+    launch_epilogue(&l, p, s->K, s->kind == GEMM_DW ? s->M : s->K, p->ldw);
     fdit_launch_run(
         &l, 2,
         (size_t[]){ ((size_t)s->N + tile_n - 1) / tile_n * 16, ((size_t)s->M + tile_m - 1) / tile_m * side },
@@ -507,13 +561,15 @@ static bool fours(struct fdit_tensor t)
 static void run_block(fdit_device *dev, const struct product *p, const struct gemm_config *c)
 {
     const struct gemm_shape *s = &p->shape;
-    int lda = s->kind == GEMM_DW ? s->M : s->K;
+    const bool int8 = s->operands == FDIT_I8;
+    int lda = int8 ? (int)int8_ld(s->K) / 4 : s->kind == GEMM_DW ? s->M : s->K;
+    int K = !int8 ? s->K : c->engine == GEMM_MATRIX ? 2 * lda : lda;
     unsigned act = p->flags >> LINEAR_ACT;
     struct block_build b = {
-        .aligned = lda % 4 == 0 && p->ldw % 4 == 0 && s->N % 4 == 0 &&
-                   (s->kind == GEMM_DW || s->K % 4 == 0) && p->gate_stride % 4 == 0 && p->w_at % 4 == 0 &&
-                   p->scales % 4 == 0 && fours(p->y) && fours(p->a) && fours(p->bias) && fours(p->add) &&
-                   fours(p->pre) && fours(p->gate) && fours(p->residual),
+        .aligned = lda % 4 == 0 && p->ldw % 4 == 0 && s->N % 4 == 0 && (s->kind == GEMM_DW || K % 4 == 0) &&
+                   p->gate_stride % 4 == 0 && p->w_at % 4 == 0 && p->scales % 4 == 0 && fours(p->y) &&
+                   fours(p->a) && fours(p->bias) && fours(p->add) && fours(p->pre) && fours(p->gate) &&
+                   fours(p->residual),
         .slope = p->flags >> LINEAR_SLOPE & 1u,
         .act = (int)act,
     };
@@ -521,9 +577,9 @@ static void run_block(fdit_device *dev, const struct product *p, const struct ge
     const char *kernel = matrix ? "linear_matrix" : "linear_block";
     struct launch l = fdit_launch_variant(dev, block_for(dev, s, c, &b), kernel);
     fdit_launch_tensor(&l, p->y);
-    fdit_launch_tensor(&l, p->a);
+    launch_rows(&l, p, sizeof(cl_uint));
     fdit_launch_memory(&l, p->w, p->w_at);
-    launch_epilogue(&l, p, lda, p->ldw);
+    launch_epilogue(&l, p, K, lda, p->ldw);
     if (matrix) {
         fdit_launch_run(
             &l, 2,
@@ -567,11 +623,12 @@ static void run_registers(fdit_device *dev, const struct product *p, const struc
     if (swap) {
         fdit_launch_memory(&l, p->w, p->w_at);
         fdit_launch_memory(&l, cl->workspace, 0);
-        launch_epilogue(&l, p, p->ldw, gemm_ld(cl, s->M));
+        launch_epilogue(&l, p, s->K, p->ldw, gemm_ld(cl, s->M));
     } else {
-        fdit_launch_tensor(&l, p->a);
+        const bool int8 = s->operands == FDIT_I8;
+        launch_rows(&l, p, 1);
         fdit_launch_memory(&l, p->w, p->w_at);
-        launch_epilogue(&l, p, s->kind == GEMM_DW ? s->M : s->K, p->ldw);
+        launch_epilogue(&l, p, s->K, int8 ? (int)int8_ld(s->K) : s->kind == GEMM_DW ? s->M : s->K, p->ldw);
     }
     fdit_launch_run(&l, 2,
                     (size_t[]){ (size_t)ceil_div(rows, c->im), (size_t)ceil_div(columns, c->vw * c->nv) },
@@ -628,6 +685,8 @@ static void run_config(fdit_device *dev, const struct product *p, struct gemm_co
     struct opencl *cl = opencl_of(dev);
     if (c.engine == GEMM_CLBLAST && !fits_clblast(cl, p))
         c = fitted(cl, &p->shape, fdit_gemm_default(cl, &p->shape), false);
+    if (p->shape.operands == FDIT_I8)
+        fdit_int8_quantise(dev, p->a, p->shape.M, p->shape.K);
     if (c.engine == GEMM_CLBLAST)
         run_clblast(dev, p);
     else if (c.engine == GEMM_REGISTERS)
@@ -640,7 +699,7 @@ static void run_config(fdit_device *dev, const struct product *p, struct gemm_co
 
 static void run_product(fdit_device *dev, struct product *p)
 {
-    p->shape.operands = operands_of(dev, p->shape.kind);
+    p->shape.operands = operands_of(dev, &p->shape);
     run_config(dev, p, fdit_gemm_choose(opencl_of(dev), &p->shape));
 }
 
@@ -654,7 +713,10 @@ void fdit_gemm_run(fdit_device *dev, const struct gemm_shape *s, cl_mem w, fdit_
                          .w = w,
                          .ldw = matrix_ld(cl, s),
                          .rows = 1 };
-    bool clblast = config->engine == GEMM_CLBLAST;
+    const struct fdit_weight_desc desc = { .storage = s->storage, .n_out = s->N, .n_in = s->K };
+    if (s->operands == FDIT_I8)
+        p.scales = fdit_opencl_weight_scales(cl, &desc);
+    bool clblast = config->engine == GEMM_CLBLAST && s->operands != FDIT_I8;
     run_config(dev, &p, clblast ? *config : fitted(cl, s, *config, true));
 }
 
@@ -670,7 +732,7 @@ static void take_matrix(const fdit_device *dev, struct product *p, const fdit_we
     if (!ours)
         return;
     p->shape.storage = fdit_opencl_weight_storage(dev, &weight->desc);
-    p->scales = weight->desc.storage == FDIT_I8 ? fdit_opencl_weight_scales(cl, &weight->desc) : 0;
+    p->scales = p->shape.storage == FDIT_I8 ? fdit_opencl_weight_scales(cl, &weight->desc) : 0;
 }
 
 void fdit_opencl_linear(fdit_device *dev, const struct fdit_linear_args *a)

@@ -124,7 +124,7 @@ static int try_unit(fdit_context *ctx, const char *spec, const char *unit, const
     fdit_device *dev = NULL;
     struct gemm_config c;
     char text[64], out[UNIT_NOTE] = "";
-    static const enum fdit_dtype types[UNIT_TYPES] = { FDIT_F32, FDIT_BF16X3, FDIT_F16, FDIT_BF16 };
+    static const enum fdit_dtype types[UNIT_TYPES] = { FDIT_F32, FDIT_BF16X3, FDIT_F16, FDIT_I8, FDIT_BF16 };
     int at = 0;
     while (at < UNIT_TYPES - 1 && strcmp(type, fdit_dtype_name(types[at])) != 0)
         at++;

@@ -6,6 +6,7 @@
 #include "guard.h"
 #include "opencl.h"
 #include "gemm.h"
+#include "int8.h"
 #include "quirks.h"
 #include "state.h"
 #include "tune.h"
@@ -190,8 +191,11 @@ static enum fdit_status open_device(fdit_context *ctx, const struct fdit_device_
     dev->state = cl;
     TRY(choose_products(ctx, dev, cl->engines_fixed));
     TRY(fdit_units_find(ctx, dev, dev->precision));
-    if (dev->precision == FDIT_F16) /* products of gradients: operands_of of gemm.c */
+    if (dev->precision == FDIT_F16 ||
+        dev->precision == FDIT_I8) /* the other products: operands_of of gemm.c */
         TRY(fdit_units_find(ctx, dev, FDIT_BF16));
+    if (dev->precision == FDIT_I8 && !opencl_int8_by_registers(cl))
+        fdit_int8_find_dot(dev);
     cl = NULL;
 out:
     if (cl) {

@@ -20,7 +20,8 @@ static const struct {
  * pass over them: programs that reduce along a row use few. picture.cl is written for 256. */
 int fdit_opencl_group(const struct opencl *cl, enum program which)
 {
-    bool along_rows = which == PROGRAM_NORM || which == PROGRAM_REDUCE || which == PROGRAM_DIFFUSION;
+    bool along_rows = which == PROGRAM_NORM || which == PROGRAM_QUANTISE || which == PROGRAM_REDUCE ||
+                      which == PROGRAM_DIFFUSION;
     if (which == PROGRAM_PICTURE)
         return GROUP;
     return cl->is_cpu && along_rows && !cl->no_registers ? 16 : cl->group;

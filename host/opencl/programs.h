@@ -15,6 +15,9 @@
     K(NORM_DX, "norm_dx") \
     K(NORM_DVECTORS, "norm_dvectors")
 
+#define OPENCL_QUANTISE(K) \
+    K(QUANTISE, "quantise")
+
 #define OPENCL_REDUCE(K) \
     K(COLUMN_SUMS, "column_sums") \
     K(SUM_SQUARES, "sum_squares") \
@@ -61,6 +64,7 @@
 #define OPENCL_PROGRAMS(P) \
     P(TRANSPOSE, "transpose.cl", OPENCL_TRANSPOSE) \
     P(NORM, "norm.cl", OPENCL_NORM) \
+    P(QUANTISE, "quantise.cl", OPENCL_QUANTISE) \
     P(REDUCE, "reduce.cl", OPENCL_REDUCE) \
     P(POINTWISE, "pointwise.cl", OPENCL_POINTWISE) \
     P(DIFFUSION, "diffusion.cl", OPENCL_DIFFUSION) \

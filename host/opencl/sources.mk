@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-opencl_sources += host/opencl/admit.c host/opencl/answers.c host/opencl/crash.c host/opencl/drivers.c host/opencl/drivers.h host/opencl/helper.c \
+opencl_sources += host/opencl/admit.c host/opencl/answers.c host/opencl/crash.c host/opencl/drivers.c host/opencl/drivers.h host/opencl/helper.c host/opencl/int8.c host/opencl/int8.h \
 	host/opencl/verdicts.c host/opencl/attention.c host/opencl/attention_trial.c host/opencl/cache.c host/opencl/cache.h \
 	host/opencl/clblast.c host/opencl/clblast.h host/opencl/tune.c host/opencl/tune.h \
 	host/opencl/tuned.c host/opencl/tuned.h \

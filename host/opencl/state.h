@@ -67,7 +67,7 @@ enum {
     READ_SLOTS = 8,
     PROFILE_EVENTS = 64,
     TUNED = 64,     /* shapes of products */
-    UNIT_TYPES = 4, /* bf16, f16, f32 and bf16x3 in parts of bf16 */
+    UNIT_TYPES = 5, /* bf16, f16, f32 and bf16x3 in parts of bf16, int8 */
     VARIANT_OPTIONS = 320,
     CLBLAST_VIEWS = 512, /* tensors of a model that are given to CLBlast */
 };
@@ -113,8 +113,10 @@ struct opencl {
     struct gemm_config gemm_forced;       /* engine GEMM_DEFAULT: none */
     bool engines_fixed;                   /* FINEDIFFUSION_OPENCL_GEMM says something: nothing is tried out */
     struct unit_choice units[UNIT_TYPES]; /* by opencl_unit_place */
-    char *build_log;                      /* of the last program that was refused, on one line; NULL: none */
-    struct gemm_tuned tuned[TUNED];       /* what tune found on this device: tuned.c */
+    int dot;                              /* DOT of cl/int8.h: int8.c */
+    bool dot_asked;
+    char *build_log;                /* of the last program that was refused, on one line; NULL: none */
+    struct gemm_tuned tuned[TUNED]; /* what tune found on this device: tuned.c */
     int n_tuned;
     int chosen[TUNED][4]; /* products whose engine --verbose has named: kind, M, N, K */
     int n_chosen;
@@ -162,7 +164,14 @@ static inline int opencl_unit_place(enum fdit_dtype operands)
            : operands == FDIT_F16    ? 1
            : operands == FDIT_F32    ? 2
            : operands == FDIT_BF16X3 ? 3
+           : operands == FDIT_I8     ? 4
                                      : -1;
+}
+
+/* Whether products of int8 are those of linear_registers.cl. */
+static inline bool opencl_int8_by_registers(const struct opencl *cl)
+{
+    return cl->is_cpu && !cl->no_registers;
 }
 
 #define BIT(condition, bit) ((condition) ? 1u << (bit) : 0u) /* of cl/flags.h */
@@ -260,7 +269,8 @@ void fdit_opencl_copy(fdit_device *dev, struct fdit_tensor to, struct fdit_tenso
 void fdit_opencl_sync(fdit_device *dev);
 size_t fdit_opencl_workspace_bytes(fdit_device *dev, const struct fdit_op_shape *shape);
 enum fdit_status fdit_opencl_reserve(fdit_context *ctx, fdit_device *dev, size_t bytes);
-/* How a weight's numbers are kept: where products round to 16 bits, f32 ones already rounded. */
+/* How a weight's numbers are kept: where products round to 16 bits, f32 ones already rounded; in int8 large
+ * ones as that. */
 enum fdit_dtype fdit_opencl_weight_storage(const fdit_device *dev, const struct fdit_weight_desc *desc);
 bool fdit_opencl_supports_precision(const fdit_device *dev, enum fdit_dtype precision);
 bool fdit_opencl_supports_storage(const fdit_device *dev, enum fdit_dtype storage);

@@ -9,8 +9,10 @@
  *    bits, or drops digits, is far off. In f32, which is taken apart, the error may be no larger than that
  * of the
  *    engine that multiplies by numbers; in bf16x3 it may be what two parts leave of it.
+ *    In int8 both are whole numbers up to 127, and forward alone.
  * 3. Its time beside that of the engine that multiplies by numbers. */
 #include "gemm.h"
+#include "int8.h"
 #include "matrix.h"
 #include "units.h"
 
@@ -82,6 +84,30 @@ static void round_numbers(struct trial *t, float *x, size_t n)
     }
 }
 
+/* Whole numbers; a first one of 127 in each row, whose scale is then 1. */
+static void fill_whole(float *x, size_t rows, size_t n, uint32_t seed)
+{
+    for (size_t i = 0; i < rows * n; i++) {
+        seed = seed * 1664525u + 1013904223u;
+        x[i] = i % n ? (float)((int)((seed >> 16) % 255u) - 127) : 127.0f;
+    }
+}
+
+static void give_whole(struct trial *t, const struct gemm_shape *s)
+{
+    const struct fdit_weight_desc desc = { .storage = FDIT_I8, .n_out = s->N, .n_in = s->K };
+    const size_t scales = fdit_opencl_weight_scales(opencl_of(t->dev), &desc);
+    size_t w = fdit_gemm_matrix_floats(opencl_of(t->dev), s);
+    int8_t *bytes = (int8_t *)t->halves;
+    fill_whole(t->host_a, (size_t)s->M, (size_t)s->K, 1);
+    fdit_write(t->dev, fdit_tensor_of(t->a, FDIT_F32), t->host_a, (size_t)s->M * (size_t)s->K);
+    fill_whole(t->host_w, 1, w, 2);
+    for (size_t i = 0; i < w; i++)
+        bytes[i] = (int8_t)t->host_w[i];
+    fdit_opencl_write(t->dev, t->w, 0, bytes, w);
+    fdit_fill(t->dev, (struct fdit_tensor){ t->w, scales, FDIT_F32 }, (size_t)s->N, 1.0f);
+}
+
 static void fill(float *x, size_t n, uint32_t seed, bool exact)
 {
     for (size_t i = 0; i < n; i++) {
@@ -98,6 +124,10 @@ static void fill(float *x, size_t n, uint32_t seed, bool exact)
 static void give(struct trial *t, const struct gemm_shape *s, bool exact)
 {
     size_t w = fdit_gemm_matrix_floats(opencl_of(t->dev), s), a = (size_t)s->M * (size_t)s->K;
+    if (t->operands == FDIT_I8) {
+        give_whole(t, s);
+        return;
+    }
     fill(t->host_a, a, 1, exact);
     round_numbers(t, t->host_a, a);
     fdit_write(t->dev, fdit_tensor_of(t->a, FDIT_F32), t->host_a, a);
@@ -142,6 +172,12 @@ static double most_error(enum fdit_dtype operands)
     return fdit_matrix_parts(operands) > 1 ? 1e-10 : 1e-11;
 }
 
+/* Sums that f32 holds; in int8 times a scale that a division may have rounded. */
+static bool is_sum(const struct trial *t, double is, double sum)
+{
+    return t->operands == FDIT_I8 ? fabs(is - sum) <= 0.25 + 4e-7 * fabs(sum) : is == sum;
+}
+
 /* False: the result is wrong, `out` says where. *nmse: of all elements. */
 static bool compare(struct trial *t, const struct gemm_shape *s, const struct gemm_config *unit, bool exact,
                     double *nmse, char out[UNIT_NOTE])
@@ -161,7 +197,7 @@ static bool compare(struct trial *t, const struct gemm_shape *s, const struct ge
         double is = t->host_y[i], sum = wanted(t, s, (int)(i / (size_t)s->N), (int)(i % (size_t)s->N));
         off += (is - sum) * (is - sum);
         all += sum * sum;
-        if (exact ? is == sum : isfinite(is))
+        if (exact ? is_sum(t, is, sum) : isfinite(is))
             continue;
         if (!wrong++) {
             first = i;
@@ -243,6 +279,11 @@ bool fdit_unit_trial(fdit_context *ctx, fdit_device *dev, const struct gemm_conf
         { .kind = GEMM_FORWARD, .storage = kept, .M = 64, .N = 64, .K = 1152, .operands = operands },
     };
     const struct gemm_shape most = { .kind = GEMM_FORWARD, .M = 2048, .N = 1024, .K = 1024 };
+    const struct gemm_shape whole[] = {
+        { .kind = GEMM_FORWARD, .storage = kept, .M = 37, .N = 45, .K = 50, .operands = operands },
+        { .kind = GEMM_FORWARD, .storage = kept, .M = 160, .N = 136, .K = 96, .operands = operands },
+        { .kind = GEMM_FORWARD, .storage = kept, .M = 132, .N = 72, .K = 200, .operands = operands },
+    };
     struct gemm_config c = *unit;
     double nmse = 0, plain_nmse = 0, small = 0;
     bool good = false;
@@ -252,9 +293,12 @@ bool fdit_unit_trial(fdit_context *ctx, fdit_device *dev, const struct gemm_conf
     snprintf(out, UNIT_NOTE, "out of memory for the trial: %.300s", fdit_context_message(ctx));
     if (make(&t, &most) != FDIT_OK)
         goto out;
+    if (operands == FDIT_I8)
+        fdit_int8_find_dot(dev);
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         phase(i < 3 ? "when its products are compared" : "when its long sums are compared");
-        if (!compare(&t, &shapes[i], &c, i < 3, &nmse, out))
+        const struct gemm_shape *shape = operands == FDIT_I8 && i < 3 ? &whole[i] : &shapes[i];
+        if (!compare(&t, shape, &c, i < 3, &nmse, out))
             goto out;
     }
     if (!as_good(&t, &shapes[3], nmse, &plain_nmse, out))

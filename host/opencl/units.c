@@ -6,6 +6,7 @@
 #include "core/mem.h"
 #include "drivers.h"
 #include "gemm.h"
+#include "int8.h"
 #include "matrix.h"
 #include "quirks.h"
 
@@ -14,12 +15,12 @@
 #include <string.h>
 
 enum { COMPUTE_CAPABILITY_MAJOR_NV = 0x4000, SUB_GROUP_SIZES_INTEL = 0x4108 };
-static const enum fdit_dtype types[UNIT_TYPES] = { FDIT_F32, FDIT_BF16X3, FDIT_BF16, FDIT_F16 };
+static const enum fdit_dtype types[UNIT_TYPES] = { FDIT_F32, FDIT_BF16X3, FDIT_BF16, FDIT_F16, FDIT_I8 };
 
-/* Attention is computed in one part. */
+/* Attention is computed in one part, and in bf16 where the precision is int8. */
 static bool has_attention(enum fdit_dtype operands)
 {
-    return fdit_matrix_parts(operands) == 1;
+    return fdit_matrix_parts(operands) == 1 && operands != FDIT_I8;
 }
 
 /* ---------------------------------------------------------------------------------- candidates */
@@ -246,12 +247,16 @@ enum fdit_status fdit_opencl_engine(fdit_context *ctx, fdit_device *dev, enum fd
     TRY(fdit_units_find(ctx, dev, precision));
     if (u && u->refused)
         TRY(fdit_strdup(ctx, u->refused, refused));
+    if (precision == FDIT_I8 && (!u || u->config.engine != GEMM_MATRIX))
+        return fdit_strdup(ctx, fdit_int8_engine(dev), out);
     if (!u || u->config.engine != GEMM_MATRIX)
         return fdit_strdup(
             ctx, has_attention(precision) ? "multiply-adds of rounded numbers" : "multiply-adds", out);
     name_of(&u->config, name);
     char attention[64] = "attention by multiply-adds";
-    if (u->attention)
+    if (precision == FDIT_I8)
+        snprintf(attention, sizeof attention, "attention as in bf16");
+    else if (u->attention)
         snprintf(attention, sizeof attention, "attention %.3g", u->attention_gflops);
     TRY(fdit_strf(ctx, out, "matrix unit %s%s, %.3g GFLOP/s in its trial, %s", name, in_parts(precision),
                   u->gflops, attention));

@@ -16,21 +16,28 @@ bool fdit_opencl_supports_storage(const fdit_device *dev, enum fdit_dtype storag
     return storage == FDIT_F32 || storage == FDIT_BF16 || storage == FDIT_F16 || storage == FDIT_I8;
 }
 
+/* Below so many inputs or outputs int8 products save nothing. */
+enum { INT8_SIZE = 64 };
+
 /* Operands are rounded, so that weights of f32 may be already: half the memory, the same bits. Those of a
- * conv are read by kernels that know f32. */
+ * conv are read by kernels that know f32. In int8 what is too small for it is as in bf16. */
 enum fdit_dtype fdit_opencl_weight_storage(const fdit_device *dev, const struct fdit_weight_desc *desc)
 {
-    bool halves = dev->precision == FDIT_BF16 || dev->precision == FDIT_F16;
-    return halves && !desc->conv && desc->storage == FDIT_F32 ? dev->precision : desc->storage;
+    const enum fdit_dtype p = dev->precision;
+    if (desc->conv || desc->storage != FDIT_F32)
+        return desc->storage;
+    if (p == FDIT_I8)
+        return !desc->exact && desc->n_in >= INT8_SIZE && desc->n_out >= INT8_SIZE ? FDIT_I8 : FDIT_BF16;
+    return p == FDIT_BF16 || p == FDIT_F16 ? p : FDIT_F32;
 }
 
 /* 16 bits by arithmetic, where there is no unit: the operands of products are rounded as they are loaded.
- * bf16x3 is then f32, which is better. */
+ * bf16x3 is then f32, which is better. Whole numbers every device has. */
 bool fdit_opencl_supports_precision(const fdit_device *dev, enum fdit_dtype precision)
 {
     (void)dev;
     return precision == FDIT_F32 || precision == FDIT_BF16X3 || precision == FDIT_BF16 ||
-           precision == FDIT_F16;
+           precision == FDIT_F16 || precision == FDIT_I8;
 }
 
 static size_t elements(const struct opencl *cl, const struct fdit_weight_desc *desc)
@@ -47,9 +54,10 @@ size_t fdit_opencl_weight_scales(const struct opencl *cl, const struct fdit_weig
 size_t fdit_opencl_weight_bytes(fdit_device *dev, const struct fdit_weight_desc *desc)
 {
     const struct opencl *cl = opencl_of(dev);
-    if (desc->storage == FDIT_I8)
+    const enum fdit_dtype storage = fdit_opencl_weight_storage(dev, desc);
+    if (storage == FDIT_I8)
         return (fdit_opencl_weight_scales(cl, desc) + (size_t)desc->n_out) * sizeof(float);
-    return elements(cl, desc) * fdit_dtype_bytes(fdit_opencl_weight_storage(dev, desc));
+    return elements(cl, desc) * fdit_dtype_bytes(storage);
 }
 
 /* Rounds to nearest, ties to even; NaN stays NaN. */
@@ -101,7 +109,7 @@ static void convert(const fdit_device *dev, const struct fdit_weight_desc *desc,
     const struct opencl *cl = opencl_of(dev);
     const enum fdit_dtype storage = fdit_opencl_weight_storage(dev, desc);
     size_t n_in = (size_t)desc->n_in, ld = (size_t)gemm_ld(cl, desc->n_out);
-    float *scales = desc->storage == FDIT_I8 ? (float *)to + fdit_opencl_weight_scales(cl, desc) : NULL;
+    float *scales = storage == FDIT_I8 ? (float *)to + fdit_opencl_weight_scales(cl, desc) : NULL;
     for (int r = 0; scales && r < desc->n_out; r++)
         row_scale(data + (size_t)r * n_in, desc->n_in, &scales[r]);
     for (int r0 = 0; r0 < desc->n_out; r0 += SQUARE)

@@ -7,6 +7,7 @@
 #include "core/mem.h"
 #include "core/rng.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -112,6 +113,37 @@ static void round_all(float *x, size_t n)
         x[i] = fdit_bf16_value(fdit_bf16_of(x[i]));
 }
 
+/* Rows of n numbers, as whole numbers up to 127 of a power of two, with one 127: int8 with a scale a row
+ * has them, and so has bf16. */
+static void whole_rows(float *x, size_t rows, size_t n)
+{
+    for (; rows--; x += n) {
+        size_t largest = 0;
+        int exponent;
+        for (size_t i = 1; i < n; i++)
+            if (fabsf(x[i]) > fabsf(x[largest]))
+                largest = i;
+        frexpf(fabsf(x[largest]) / 127, &exponent);
+        const float unit = ldexpf(1, exponent);
+        if (x[largest] == 0)
+            continue;
+        for (size_t i = 0; i < n; i++)
+            x[i] = i == largest ? copysignf(127 * unit, x[i]) : rintf(x[i] / unit) * unit;
+    }
+}
+
+/* In int8 what is multiplied has to be held by it, too. */
+static void make_whole(struct fdit_probe *p)
+{
+    const size_t n_in = (size_t)p->desc.n_in;
+    if (!p->weight)
+        return;
+    whole_rows(p->weight, (size_t)p->desc.n_out, n_in);
+    for (int i = 0; p->op == FDIT_OP_LINEAR && i < p->n_slots; i++)
+        if (strcmp(p->slots[i].name, "x") == 0)
+            whole_rows(p->slots[i].data, p->slots[i].n / n_in, n_in);
+}
+
 /* In 16 bits attention may round its operands, and does round its weights, which no input makes exact: what
  * tests/test_cpu_ops.c allows. */
 static void allow_attention(struct fdit_probe *p, enum fdit_dtype precision)
@@ -129,13 +161,15 @@ void fdit_probe_round(struct fdit_probe *p, const fdit_device *dev)
     bool product = p->op == FDIT_OP_LINEAR || p->op == FDIT_OP_LINEAR_DX || p->op == FDIT_OP_LINEAR_DW ||
                    p->op == FDIT_OP_CONV;
     if (p->status != FDIT_OK || !product ||
-        (precision != FDIT_BF16 && precision != FDIT_F16 && precision != FDIT_BF16X3))
+        (precision != FDIT_BF16 && precision != FDIT_F16 && precision != FDIT_BF16X3 && precision != FDIT_I8))
         return;
     for (int i = 0; i < p->n_slots; i++)
         if (p->slots[i].role != FDIT_PROBE_OUT && p->slots[i].type == FDIT_F32)
             round_all(p->slots[i].data, p->slots[i].n);
     if (p->weight)
         round_all(p->weight, (size_t)p->desc.n_out * (size_t)p->desc.n_in);
+    if (precision == FDIT_I8)
+        make_whole(p);
 }
 
 /* ----------------------------------------------------------------------------- checking */
