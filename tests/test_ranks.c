@@ -46,9 +46,11 @@ struct process {
     int64_t asked_at; /* is asked to stop in this step; 0: not */
     double loss[2 * STEPS + 1];
     struct fdit_exchange_traffic traffic;
-    int broadcasts; /* calls */
-    pthread_t own;  /* that trains */
-    int behind;     /* gradients that another one exchanged, meanwhile */
+    int broadcasts;      /* calls */
+    const size_t *sizes; /* of the call in progress */
+    size_t kept;         /* bytes of moments and averages in the plan */
+    pthread_t own;       /* that trains */
+    int behind;          /* gradients that another one exchanged, meanwhile */
 };
 
 static bool meet(struct process *p)
@@ -104,6 +106,16 @@ static void take_all(struct process *p, size_t n)
         memcpy((char *)p->meeting->receive[0] + (size_t)q * n, p->meeting->send[q], n);
 }
 
+static void take_everywhere(struct process *p, size_t n)
+{
+    char *to = p->meeting->receive[p->ranks.rank];
+    (void)n;
+    for (int q = 0; q < p->ranks.size; q++) {
+        memcpy(to, p->meeting->send[q], p->sizes[q]);
+        to += p->sizes[q];
+    }
+}
+
 static void take_first(struct process *p, size_t n)
 {
     if (p->ranks.rank)
@@ -124,6 +136,13 @@ static enum fdit_status collect(fdit_context *own, struct fdit_ranks *r, const v
     return together(own, r, send, receive, n, take_all);
 }
 
+static enum fdit_status all_gather(fdit_context *own, struct fdit_ranks *r, const void *send, void *receive,
+                                   const size_t *sizes)
+{
+    ((struct process *)r)->sizes = sizes;
+    return together(own, r, send, receive, 0, take_everywhere);
+}
+
 static enum fdit_status broadcast(fdit_context *own, struct fdit_ranks *r, void *bytes, size_t n)
 {
     ((struct process *)r)->broadcasts++;
@@ -140,6 +159,12 @@ static void on_step(void *user, const struct fdit_train_progress *progress)
         p->asked = 1;
 }
 
+static void on_plan(void *user, const struct fdit_plan *plan)
+{
+    struct process *p = user;
+    p->kept = fdit_plan_kind_bytes(plan, FDIT_PLAN_OPTIMISER) + fdit_plan_kind_bytes(plan, FDIT_PLAN_EMA);
+}
+
 static void *train_one(void *user)
 {
     struct process *p = user;
@@ -152,7 +177,7 @@ static void *train_one(void *user)
         p->status = fdit_exchange_ranks(p->ctx, &p->ranks, set.n, &p->asked, &x);
     if (p->status == FDIT_OK) {
         struct fdit_train_hooks hooks = {
-            .user = p, .on_step = on_step, .exchange = x, .silent = p->ranks.rank > 0
+            .user = p, .on_plan = on_plan, .on_step = on_step, .exchange = x, .silent = p->ranks.rank > 0
         };
         p->status = fdit_train_run(p->ctx, &set, &p->options, &hooks, false, NULL);
         p->traffic = x->traffic;
@@ -203,6 +228,7 @@ static void prepare(int size, const char *devices, const char *out)
                                                     .any_thread = true,
                                                     .all_to_all = all_to_all,
                                                     .collect = collect,
+                                                    .all_gather = all_gather,
                                                     .broadcast = broadcast },
                                          .meeting = &meeting,
                                          .devices = devices,
@@ -258,6 +284,7 @@ static void same_run(const char *a, const char *b)
 {
     same_file(a, b, "delta.safetensors");
     same_file(a, b, "checkpoints/step-2.safetensors");
+    same_file(a, b, "checkpoints/step-4.safetensors");
 }
 
 /* 1, 2, 3, 4, 6 and 12 processes, and 1, 2 and 3 of two devices each. */
@@ -323,6 +350,69 @@ START_TEST(in_pieces)
 }
 END_TEST
 
+/* What the validations say. */
+static void same_validation(const char *a, const char *b)
+{
+    static const char key[] = "\"val_mse\":";
+    uint8_t *text[2];
+    size_t n;
+    int found = 0;
+    ck_assert_ok(ctx, fdit_file_read_all(ctx, test_path(folder, "%s/log.jsonl", a), 1 << 24, &text[0], &n));
+    ck_assert_ok(ctx, fdit_file_read_all(ctx, test_path(folder, "%s/log.jsonl", b), 1 << 24, &text[1], &n));
+    const char *x = (const char *)text[0], *y = (const char *)text[1];
+    while ((x = strstr(x, key)) && (y = strstr(y, key))) {
+        ck_assert_msg(!strncmp(x, y, strcspn(x, ",")), "%.40s of %s is %.40s of %s", x, a, y, b);
+        x++, y++, found++;
+    }
+    ck_assert_int_ge(found, 3);
+    fdit_free(text[0]);
+    fdit_free(text[1]);
+}
+
+/* Each process keeps moments and averages of as many rows as the others: of the five that this table has, and
+ * where there are more processes than that, some keep none. Files of all averages and validations, which need
+ * all rows, are the same, with every optimiser; the first process needs no more memory than its part. */
+START_TEST(kept_rows)
+{
+    static const int sizes[] = { 1, 2, 3, 4, 6 };
+    enum { ROWS = 5 };
+    for (int lion = 0; lion < 2; lion++) {
+        const size_t sets = lion ? 4 : 5; /* moments, EMA and two profiles */
+        const char *name = lion ? "lion1" : "adamw1";
+        size_t rest = 0;
+        for (int i = 0; i < 5; i++) {
+            char out[32];
+            const int size = sizes[i];
+            snprintf(out, sizeof out, "%s%d", lion ? "lion" : "adamw", size);
+            prepare(size, "cpu", out);
+            for (int q = 0; q < size; q++) {
+                struct fdit_train_options *o = &processes[q].options;
+                o->optimiser = lion;
+                o->beta1 = o->beta2 = 0;
+                o->snapshots = 2;
+                o->ema_profiles = true;
+                o->validation = "0.2";
+            }
+            run_all(size);
+            all_fine(size);
+            for (int q = 0; q < size && size > 1; q++) {
+                const int rows = (ROWS * (q + 1) + size - 1) / size - (ROWS * q + size - 1) / size;
+                const size_t table = sets * (size_t)rows * WIDTH * sizeof(float);
+                rest = q ? rest : processes[0].kept - table;
+                ck_assert_uint_eq(processes[q].kept, (q ? 0 : rest) + table);
+            }
+            ck_assert(size == 1 || processes[0].kept < rest + sets * ROWS * WIDTH * sizeof(float));
+            forget(size);
+            same_run(name, out);
+            same_validation(name, out);
+            same_file(name, out, "val-classes.tsv");
+            same_file(name, out, "snapshots/step-2.safetensors");
+            same_file(name, out, "snapshots/step-4.ema-0.10.safetensors");
+        }
+    }
+}
+END_TEST
+
 /* Without other processes, by the option; and on two devices. */
 START_TEST(alone)
 {
@@ -368,27 +458,60 @@ START_TEST(few_messages)
 }
 END_TEST
 
-/* Stopped on three after step 2, on with two, and with one. */
+/* Stopped after each step and on with another number, fewer and more. */
 START_TEST(other_number)
 {
-    static const int sizes[] = { 3, 2, 1 };
-    for (int i = 0; i < 3; i++) {
-        prepare(sizes[i], "cpu", "changing");
-        for (int q = 0; q < sizes[i]; q++) {
-            processes[q].options.resume = i > 0;
-            processes[q].options.checkpoint_every = 1000;
-        }
-        processes[0].asked_at = i < 2 ? 1 + i : 0;
-        run_all(sizes[i]);
-        for (int q = 0; q < sizes[i]; q++)
-            ck_assert_int_eq(processes[q].status, i < 2 ? FDIT_INTERRUPTED : FDIT_OK);
-        forget(sizes[i]);
-    }
+    static const int sizes[][STEPS] = { { 3, 2, 3, 1 }, { 1, 4, 6, 2 } };
     prepare(1, "cpu", "unbroken");
     run_all(1);
     all_fine(1);
     forget(1);
-    same_file("changing", "unbroken", "delta.safetensors");
+    for (int k = 0; k < 2; k++) {
+        char name[32];
+        snprintf(name, sizeof name, "changing%d", k);
+        for (int i = 0; i < STEPS; i++) {
+            const int size = sizes[k][i];
+            prepare(size, "cpu", name);
+            for (int q = 0; q < size; q++) {
+                processes[q].options.resume = i > 0;
+                processes[q].options.checkpoint_every = 1000;
+            }
+            processes[0].asked_at = i < STEPS - 1 ? 1 + i : 0;
+            run_all(size);
+            for (int q = 0; q < size; q++)
+                ck_assert_int_eq(processes[q].status, i < STEPS - 1 ? FDIT_INTERRUPTED : FDIT_OK);
+            forget(size);
+        }
+        same_file(name, "unbroken", "delta.safetensors");
+        same_file(name, "unbroken", "checkpoints/step-4.safetensors");
+    }
+}
+END_TEST
+
+/* A picture that cannot be decoded, at a process whose part of the state is not all: it says so, and asks the
+ * others for nothing, who are in the next step. */
+START_TEST(bad_picture)
+{
+    bool met = false;
+    for (int i = 0; i < 12 && !met; i++) {
+        char data[32], out[32], picture[64];
+        snprintf(data, sizeof data, "bad%d", i);
+        snprintf(out, sizeof out, "of-bad%d", i);
+        test_classes(ctx, test_path(folder, "%s", data), 4, 12, 12);
+        snprintf(picture, sizeof picture, "c001/p%05d.png", i);
+        test_file(ctx, test_path(folder, "%s", data), picture, "\x89PNG\r\n\x1a\nno more", 15);
+        prepare(2, "cpu", out);
+        for (int q = 0; q < 2; q++)
+            snprintf(processes[q].data, sizeof processes[q].data, "%s", test_path(folder, "%s", data));
+        run_all(2);
+        const char *said = fdit_context_message(processes[0].ctx);
+        ck_assert_int_ne(processes[0].status, FDIT_OK);
+        ck_assert_int_ne(processes[1].status, FDIT_OK);
+        met = strstr(said, "p000") && processes[0].loss[1] > 0;
+        ck_assert_msg(!strstr(said, "is kept"), "%s", said);
+        forget(2);
+    }
+    ck_assert(met);
 }
 END_TEST
 
@@ -513,6 +636,8 @@ int main(void)
     tcase_add_unchecked_fixture(tcase, make_folder, remove_folder);
     tcase_add_test(tcase, same_bits);
     tcase_add_test(tcase, in_pieces);
+    tcase_add_test(tcase, kept_rows);
+    tcase_add_test(tcase, bad_picture);
     tcase_add_test(tcase, alone);
     tcase_add_test(tcase, other_number);
     tcase_add_test(tcase, few_messages);

@@ -33,6 +33,7 @@ struct mpi {
     double timeout;
     char *names;       /* [size][NAME] hosts */
     double *heard;     /* [size] when a sign of each came, by the clock; rank 0: of all, others: of rank 0 */
+    int *counts, *at;  /* [size] of a collective call whose processes send different amounts */
     MPI_Request *sent; /* [size] signs that are on their way */
     char sign;
     bool threaded;
@@ -180,6 +181,25 @@ static enum fdit_status collect(fdit_context *ctx, struct fdit_ranks *r, const v
                     &request);
 }
 
+static enum fdit_status all_gather(fdit_context *ctx, struct fdit_ranks *r, const void *send, void *receive,
+                                   const size_t *sizes)
+{
+    struct mpi *m = (struct mpi *)r;
+    MPI_Request request;
+    size_t sum = 0;
+    for (int q = 0; q < r->size; q++) {
+        m->at[q] = (int)sum;
+        m->counts[q] = (int)sizes[q];
+        sum += sizes[q];
+        if (sum > INT_MAX)
+            return too_much(ctx, sum);
+    }
+    return wait_for(ctx, m,
+                    MPI_Iallgatherv(send, m->counts[r->rank], MPI_BYTE, receive, m->counts, m->at, MPI_BYTE,
+                                    m->work, &request),
+                    &request);
+}
+
 static enum fdit_status broadcast(fdit_context *ctx, struct fdit_ranks *r, void *bytes, size_t n)
 {
     enum fdit_status status = FDIT_OK;
@@ -228,6 +248,8 @@ static enum fdit_status look_around(fdit_context *ctx, struct mpi *m)
     snprintf(name, sizeof name, "%.*s", NAME - 1, host);
     TRY(fdit_alloc(ctx, (size_t)r->size, NAME, &m->names));
     TRY(fdit_alloc(ctx, (size_t)r->size, sizeof *m->heard, &m->heard));
+    TRY(fdit_alloc(ctx, (size_t)r->size, sizeof *m->counts, &m->counts));
+    TRY(fdit_alloc(ctx, (size_t)r->size, sizeof *m->at, &m->at));
     TRY(fdit_alloc(ctx, (size_t)r->size, sizeof(MPI_Request), &m->sent));
     MPI_Allgather(name, NAME, MPI_CHAR, m->names, NAME, MPI_CHAR, m->work);
     r->host = m->names + r->rank * NAME;
@@ -291,7 +313,12 @@ enum fdit_status fdit_ranks_open(fdit_context *ctx, const char *command, int ran
     *out = NULL;
     TRY(fdit_alloc(ctx, 1, sizeof *m, &m));
     m->ranks = (struct fdit_ranks){
-        .size = 1, .local_size = 1, .all_to_all = all_to_all, .collect = collect, .broadcast = broadcast
+        .size = 1,
+        .local_size = 1,
+        .all_to_all = all_to_all,
+        .collect = collect,
+        .all_gather = all_gather,
+        .broadcast = broadcast,
     };
     m->command = command;
     m->timeout = timeout;
@@ -346,6 +373,8 @@ void fdit_ranks_close(struct fdit_ranks *ranks)
         MPI_Finalize();
     fdit_free(m->names);
     fdit_free(m->heard);
+    fdit_free(m->counts);
+    fdit_free(m->at);
     fdit_free(m->sent);
     fdit_free(m);
 }

@@ -16,6 +16,12 @@ static enum fdit_status to_itself(fdit_context *ctx, struct fdit_ranks *r, const
     return FDIT_OK;
 }
 
+static enum fdit_status gather_itself(fdit_context *ctx, struct fdit_ranks *r, const void *send,
+                                      void *receive, const size_t *sizes)
+{
+    return to_itself(ctx, r, send, receive, sizes[0]);
+}
+
 static enum fdit_status stays(fdit_context *ctx, struct fdit_ranks *r, void *bytes, size_t n)
 {
     (void)ctx, (void)r, (void)bytes, (void)n;
@@ -29,6 +35,7 @@ struct fdit_ranks fdit_ranks_alone(void)
                                 .host = "here",
                                 .all_to_all = to_itself,
                                 .collect = to_itself,
+                                .all_gather = gather_itself,
                                 .broadcast = stays };
 }
 

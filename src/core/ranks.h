@@ -23,6 +23,10 @@ struct fdit_ranks {
     /* send [n] of each process; receive [size][n] in rank 0, in the order of ranks, unused in others. */
     enum fdit_status (*collect)(fdit_context *ctx, struct fdit_ranks *r, const void *send, void *receive,
                                 size_t n);
+    /* send [sizes[rank]] of each process; receive: all of that in every process, in the order of ranks. sizes
+     * [size] are the same in all. */
+    enum fdit_status (*all_gather)(fdit_context *ctx, struct fdit_ranks *r, const void *send, void *receive,
+                                   const size_t *sizes);
     /* bytes [n] of rank 0 into those of all. */
     enum fdit_status (*broadcast)(fdit_context *ctx, struct fdit_ranks *r, void *bytes, size_t n);
 };

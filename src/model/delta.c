@@ -59,6 +59,7 @@ enum fdit_status fdit_delta_save(fdit_context *ctx, struct fdit_model *m, enum f
     struct reader *readers = NULL;
     float *table = NULL;
     bool whole = fdit_params_whole(&m->params);
+    TRY(fdit_model_gather_values(ctx, m, values));
     TRY(fdit_alloc(ctx, (size_t)m->params.n, sizeof *readers, &readers));
     TRY(fdit_st_writer_new(ctx, &w));
     TRY(put_meta(ctx, w, m, meta));

@@ -341,7 +341,7 @@ static enum fdit_status plan_group(fdit_context *ctx, struct fdit_model *m, int 
     struct fdit_group *group = &m->params.groups[g];
     const bool training = m->options.training;
     const int moments = training ? m->options.moments : 0;
-    const size_t trained = group->trained * sizeof(float);
+    const size_t trained = group->trained * sizeof(float), kept = group->kept * sizeof(float);
     const bool row = g == fdit_group_table(&m->config) && trained;
     const size_t base = row ? fdit_page_floats((size_t)m->config.width) * sizeof(float) : trained;
     const struct {
@@ -354,13 +354,13 @@ static enum fdit_status plan_group(fdit_context *ctx, struct fdit_model *m, int 
         { true, FDIT_PLAN_WEIGHTS, NULL, matrix_bytes(m, g), "matrices" },
         { true, FDIT_PLAN_WEIGHTS, &group->fixed, group->frozen * sizeof(float), "biases, norms and tables" },
         { true, FDIT_PLAN_TRAINED, &group->value, trained, "parameters" },
-        { m->options.ema, FDIT_PLAN_EMA, &group->ema, trained, "averages" },
-        { m->options.profiles, FDIT_PLAN_EMA, &group->profile[0], trained, "averages of width 0.05" },
-        { m->options.profiles, FDIT_PLAN_EMA, &group->profile[1], trained, "averages of width 0.10" },
+        { m->options.ema, FDIT_PLAN_EMA, &group->ema, kept, "averages" },
+        { m->options.profiles, FDIT_PLAN_EMA, &group->profile[0], kept, "averages of width 0.05" },
+        { m->options.profiles, FDIT_PLAN_EMA, &group->profile[1], kept, "averages of width 0.10" },
         { m->options.base_values, FDIT_PLAN_WEIGHTS, &group->base, base, "what it was in the base" },
         { training, FDIT_PLAN_GRADIENTS, &group->grad, trained, "gradients" },
-        { moments > 0, FDIT_PLAN_OPTIMISER, &group->moment[0], trained, "first moments" },
-        { moments > 1, FDIT_PLAN_OPTIMISER, &group->moment[1], trained, "second moments" },
+        { moments > 0, FDIT_PLAN_OPTIMISER, &group->moment[0], kept, "first moments" },
+        { moments > 1, FDIT_PLAN_OPTIMISER, &group->moment[1], kept, "second moments" },
     };
     _Static_assert(FDIT_MOST_MOMENTS == 2 && FDIT_EMA_PROFILES == 2, "a row for each moment and average");
     enum fdit_status status = FDIT_OK;
@@ -372,6 +372,22 @@ static enum fdit_status plan_group(fdit_context *ctx, struct fdit_model *m, int 
                               parts[i].what, name));
 out:
     return status;
+}
+
+/* What options.share leaves of the groups here. */
+static void share_groups(struct fdit_model *m)
+{
+    const struct fdit_model_share *s = &m->options.share;
+    const struct fdit_param *table = m->params.ends.table;
+    if (!s->some)
+        return;
+    for (int g = 0; g < m->params.n_groups; g++)
+        m->params.groups[g].kept = s->others ? m->params.groups[g].trained : 0;
+    if (table && table->trained) {
+        struct fdit_group *group = &m->params.groups[table->group];
+        group->first = table->offset + s->first * (size_t)m->config.width;
+        group->kept = s->rows * (size_t)m->config.width;
+    }
 }
 
 static enum fdit_status plan_params(fdit_context *ctx, struct fdit_model *m)
@@ -621,6 +637,7 @@ enum fdit_status fdit_model_new(fdit_context *ctx, fdit_device *dev, const struc
         m->options.mask = &m->mask;
     }
     TRY(fdit_params_init(ctx, config, options->mask, &m->params));
+    share_groups(m);
     for (int i = 0; options->lender && i < m->params.n; i++) {
         struct fdit_param *p = &m->params.list[i];
         p->borrowed =
@@ -676,11 +693,52 @@ out:
 
 /* ------------------------------------------------------------------ parameter values */
 
-fdit_buffer *fdit_group_values(const struct fdit_group *g, enum fdit_values values)
+static fdit_buffer *kept_values(const struct fdit_group *g, enum fdit_values values)
 {
     if (values >= FDIT_VALUES_PROFILE)
         return g->profile[values - FDIT_VALUES_PROFILE];
     return values == FDIT_VALUES_EMA ? g->ema : values == FDIT_VALUES_BASE ? g->base : g->value;
+}
+
+fdit_buffer *fdit_group_values(const struct fdit_group *g, enum fdit_values values)
+{
+    return values == FDIT_VALUES_BASE ? g->base : fdit_group_whole(g, kept_values(g, values));
+}
+
+fdit_buffer *fdit_group_set(const struct fdit_group *g, int moments, int set)
+{
+    if (set < 2)
+        return set ? g->ema : g->value;
+    return set < 2 + moments ? g->moment[set - 2] : g->profile[set - 2 - moments];
+}
+
+fdit_buffer *fdit_group_whole(const struct fdit_group *g, fdit_buffer *part)
+{
+    return part && part != g->value && g->kept < g->trained ? g->grad : part;
+}
+
+enum fdit_status fdit_model_gather(fdit_context *ctx, struct fdit_model *m, const struct fdit_group *g,
+                                   fdit_buffer *part)
+{
+    enum fdit_status status = FDIT_OK;
+    if (!part || g->kept == g->trained || m->gathered == part)
+        return FDIT_OK;
+    if (!m->gather)
+        FAIL(ctx, FDIT_ERROR_UNSUPPORTED, "the class table is shared with processes that do not answer");
+    m->gathered = NULL;
+    TRY(m->gather(ctx, m->gather_user, part, fdit_group_whole(g, part)));
+    m->gathered = part;
+out:
+    return status;
+}
+
+enum fdit_status fdit_model_gather_values(fdit_context *ctx, struct fdit_model *m, enum fdit_values values)
+{
+    enum fdit_status status = FDIT_OK;
+    for (int i = 0; i < m->params.n_groups && values != FDIT_VALUES_BASE; i++)
+        TRY(fdit_model_gather(ctx, m, &m->params.groups[i], kept_values(&m->params.groups[i], values)));
+out:
+    return status;
 }
 
 struct fdit_tensor fdit_param_value(const struct fdit_model *m, const struct fdit_param *p)
@@ -693,6 +751,16 @@ struct fdit_tensor fdit_param_value(const struct fdit_model *m, const struct fdi
 struct fdit_tensor fdit_param_grad(const struct fdit_model *m, const struct fdit_param *p)
 {
     return (struct fdit_tensor){ m->params.groups[p->group].grad, p->offset, FDIT_F32 };
+}
+
+void fdit_group_write_part(fdit_device *dev, const struct fdit_group *g, fdit_buffer *part, size_t at,
+                           const float *data, size_t n)
+{
+    const size_t begin = at > g->first ? at : g->first;
+    const size_t end = fdit_least(at + n, g->first + g->kept);
+    if (part && begin < end)
+        fdit_write(dev, (struct fdit_tensor){ part, begin - g->first, FDIT_F32 }, data + (begin - at),
+                   end - begin);
 }
 
 enum fdit_status fdit_model_set(fdit_context *ctx, struct fdit_model *m, struct fdit_param *p,
@@ -710,8 +778,7 @@ enum fdit_status fdit_model_set(fdit_context *ctx, struct fdit_model *m, struct 
         fdit_write(m->dev, (struct fdit_tensor){ g->value, p->offset, FDIT_F32 }, data, p->count);
         fdit_buffer *averages[] = { g->ema, g->profile[0], g->profile[1] };
         for (size_t i = 0; i < sizeof averages / sizeof *averages; i++)
-            if (averages[i])
-                fdit_write(m->dev, (struct fdit_tensor){ averages[i], p->offset, FDIT_F32 }, data, p->count);
+            fdit_group_write_part(m->dev, g, averages[i], p->offset, data, p->count);
     } else {
         fdit_write(m->dev, (struct fdit_tensor){ g->fixed, p->offset, FDIT_F32 }, data, p->count);
     }

@@ -32,11 +32,20 @@ enum fdit_values {
     FDIT_VALUES_PROFILE, /* options.profiles: the first of FDIT_EMA_PROFILES averages; the others follow */
 };
 
+/* What a process has of moments and averages where several share them: those of a range of the class table's
+ * rows, and of all other parameters or none of them. */
+struct fdit_model_share {
+    bool some;          /* false: all of both */
+    bool others;        /* of all but the class table */
+    size_t first, rows; /* of the class table */
+};
+
 struct fdit_model_options {
     const struct fdit_mask *mask; /* what is trained; NULL: nothing */
     bool training;                /* backward pass, gradients */
-    int moments;       /* training: kept by the optimiser, at most FDIT_MOST_MOMENTS; 0: it runs elsewhere */
-    bool ema;          /* keep EMA of the trained parameters */
+    int moments; /* training: kept by the optimiser, at most FDIT_MOST_MOMENTS; 0: it runs elsewhere */
+    bool ema;    /* keep EMA of the trained parameters */
+    struct fdit_model_share share; /* of moments and averages */
     bool profiles;     /* keep the averages of ema_profile.h, too; fdit_model_set gives them the value */
     bool base_values;  /* keep their values in the base, and one row of its table: fdit_model_set_base */
     int prior_rows;    /* keep so many frozen rows of another class table: fdit_model_set_prior */
@@ -148,6 +157,12 @@ struct fdit_model {
     void (*final)(void *user, int group);
     void *final_user;
 
+    /* Where options.share is some: brings what all processes keep of the class table, like `part` here, into
+     * `whole`. fdit_model_gather calls it; NULL: it cannot be brought. */
+    enum fdit_status (*gather)(fdit_context *ctx, void *user, fdit_buffer *part, fdit_buffer *whole);
+    void *gather_user;
+    fdit_buffer *gathered; /* the part of which the gradient's buffer has the whole; NULL: of none */
+
     /* In and out. */
     struct fdit_tensor input;   /* [B, C, S, S] */
     struct fdit_tensor index;   /* I32 [K]: rows of the class table; classifier: labels */
@@ -189,8 +204,29 @@ enum fdit_status fdit_model_class_rows(fdit_context *ctx, struct fdit_model *mod
  * FDIT_ERROR_UNSUPPORTED. */
 enum fdit_status fdit_model_get(fdit_context *ctx, const struct fdit_model *model, const struct fdit_param *p,
                                 enum fdit_values values, float *data);
-/* The buffer of a group that has these values of its trained parameters; NULL: they are not kept. */
+/* The buffer of a group that has these values of its trained parameters (gathered before, where they are
+ * shared); NULL: they are not kept. */
 fdit_buffer *fdit_group_values(const struct fdit_group *group, enum fdit_values values);
+/* The sets of numbers that a run keeps of a trained parameter, in the order of its checkpoints: the values,
+ * raw and EMA, the moments, the averages of other lengths. NULL: the model has no such buffer. */
+static inline int fdit_group_sets(int moments)
+{
+    return 2 + moments + FDIT_EMA_PROFILES;
+}
+fdit_buffer *fdit_group_set(const struct fdit_group *group, int moments, int set);
+/* With options.share: makes `part`, a buffer of a group, whole where it is a part of the class table's, for
+ * fdit_group_whole, until the next call or pass: the gradient's buffer has it then, which needs no memory of
+ * its own. The values (group->value) become those of all processes in their own place. */
+enum fdit_status fdit_model_gather(fdit_context *ctx, struct fdit_model *model,
+                                   const struct fdit_group *group, fdit_buffer *part);
+/* Before a pass, or anything else that reads them, with these values. */
+enum fdit_status fdit_model_gather_values(fdit_context *ctx, struct fdit_model *model,
+                                          enum fdit_values values);
+/* Of data [n], which stands from `at` on in a group, what is kept here, into `part` (NULL: nowhere). */
+void fdit_group_write_part(fdit_device *dev, const struct fdit_group *group, fdit_buffer *part, size_t at,
+                           const float *data, size_t n);
+/* The buffer that has all of what `part` is of. */
+fdit_buffer *fdit_group_whole(const struct fdit_group *group, fdit_buffer *part);
 /* The tensor of a trained parameter: its value, gradient, ... */
 struct fdit_tensor fdit_param_value(const struct fdit_model *model, const struct fdit_param *p);
 struct fdit_tensor fdit_param_grad(const struct fdit_model *model, const struct fdit_param *p);

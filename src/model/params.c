@@ -210,6 +210,7 @@ static void add(struct builder *b, struct fdit_param **role, enum fdit_param_kin
         return;
     p->offset = *used;
     *used += fdit_page_floats(p->count);
+    g->kept = g->trained;
 }
 
 static void layer(struct builder *b, struct fdit_layer *l, int tokens, const char *name, bool need_dx,

@@ -41,8 +41,12 @@ struct fdit_param {
 enum { FDIT_MOST_MOMENTS = 2 };
 
 struct fdit_group {
-    size_t trained, frozen;                  /* elements with padding; 0: no such buffer */
-    fdit_buffer *value, *grad, *ema;         /* trained */
+    size_t trained, frozen; /* elements with padding; 0: no such buffer */
+    /* Of the trained ones those whose moments and averages are here, and which the optimiser updates: kept
+     * from first on. All, unless processes share them (model.h, fdit_model_share). */
+    size_t first, kept;
+    fdit_buffer *value, *grad;               /* trained */
+    fdit_buffer *ema;                        /* [kept], like what follows but for base and fixed */
     fdit_buffer *base;                       /* what they were; of the class table one row */
     fdit_buffer *moment[FDIT_MOST_MOMENTS];  /* what the optimiser keeps for each trained number */
     fdit_buffer *profile[FDIT_EMA_PROFILES]; /* averages of other lengths (ema_profile.h) */

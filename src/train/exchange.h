@@ -60,15 +60,22 @@ struct fdit_exchange {
     enum fdit_status (*settle)(fdit_context *ctx, struct fdit_exchange *x, enum fdit_status own);
     /* n bytes of the process with member 0 into all. */
     enum fdit_status (*tell)(fdit_context *ctx, struct fdit_exchange *x, void *bytes, size_t n);
-    /* Between two steps: who was asked to stop stops all (fdit_context_stop), and *over becomes that of the
+    /* Between two steps: *stop is whether any process was asked to stop, and *word becomes that of the
      * process with member 0. */
-    enum fdit_status (*agree)(fdit_context *ctx, struct fdit_exchange *x, bool *over);
+    enum fdit_status (*agree)(fdit_context *ctx, struct fdit_exchange *x, int32_t *word, bool *stop);
     /* own [count][n] of the members of each process: into all [members][n] of every process; or, `bring`, of
      * the process with member 0 (NULL in the others). In the order of the members. */
     enum fdit_status (*meet)(fdit_context *ctx, struct fdit_exchange *x, const int32_t *own, size_t n,
                              int32_t *all);
     enum fdit_status (*bring)(fdit_context *ctx, struct fdit_exchange *x, const float *own, size_t n,
                               float *all);
+    /* own [sizes[rank]] of each process, into `all` of every process, one after another; sizes
+     * [processes]. */
+    enum fdit_status (*spread)(fdit_context *ctx, struct fdit_exchange *x, const float *own,
+                               const size_t *sizes, float *all);
+    /* own [n] of each process, into all [processes][n] of that with member 0. */
+    enum fdit_status (*collect)(fdit_context *ctx, struct fdit_exchange *x, const float *own, size_t n,
+                                float *all);
     size_t (*bytes)(const struct fdit_exchange *x); /* of host memory that it takes, once cut */
     void (*free)(struct fdit_exchange *x);
 };
@@ -80,6 +87,15 @@ enum fdit_status fdit_exchange_local(fdit_context *ctx, struct fdit_threads *thr
 /* Says in which pieces [pieces] vectors go, before they do; the same in all processes. */
 enum fdit_status fdit_exchange_cut(fdit_context *ctx, struct fdit_exchange *x, const size_t *ends,
                                    int pieces);
+/* How many processes there are, and which of them this is. */
+static inline int fdit_exchange_size(const struct fdit_exchange *x)
+{
+    return x->members / x->count;
+}
+static inline int fdit_exchange_rank(const struct fdit_exchange *x)
+{
+    return x->first / x->count;
+}
 static inline size_t fdit_exchange_begin(const struct fdit_exchange *x, int piece)
 {
     return piece ? x->ends[piece - 1] : 0;

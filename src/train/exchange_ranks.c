@@ -24,6 +24,7 @@ struct ranked {
     double *values;  /* [size][n_values] */
     size_t n_values;
     unsigned char *stops; /* [size] */
+    size_t *sizes;        /* [size] of a call whose processes send different amounts */
 };
 
 /* ------------------------------------------------------------------ transport, with its account */
@@ -45,6 +46,16 @@ static enum fdit_status collect(fdit_context *ctx, struct ranked *e, const void 
     enum fdit_status status = e->ranks->collect(ctx, e->ranks, send, receive, n);
     e->x.traffic.seconds += fdit_clock_seconds() - begun;
     e->x.traffic.bytes += e->ranks->rank ? n : 0;
+    return status;
+}
+
+/* e->sizes are of bytes. */
+static enum fdit_status all_gather(fdit_context *ctx, struct ranked *e, const void *send, void *receive)
+{
+    double begun = fdit_clock_seconds();
+    enum fdit_status status = e->ranks->all_gather(ctx, e->ranks, send, receive, e->sizes);
+    e->x.traffic.seconds += fdit_clock_seconds() - begun;
+    e->x.traffic.bytes += (uint64_t)e->sizes[e->ranks->rank] * (uint64_t)(e->ranks->size - 1);
     return status;
 }
 
@@ -178,18 +189,31 @@ static enum fdit_status share(fdit_context *ctx, struct fdit_exchange *x, float 
 static enum fdit_status meet(fdit_context *ctx, struct fdit_exchange *x, const int32_t *own, size_t n,
                              int32_t *all)
 {
-    enum fdit_status status = FDIT_OK;
     struct ranked *e = (struct ranked *)x;
-    TRY(collect(ctx, e, own, all, (size_t)x->count * n * sizeof *own));
-    TRY(broadcast(ctx, e, all, (size_t)x->members * n * sizeof *all));
-out:
-    return status;
+    for (int q = 0; q < e->ranks->size; q++)
+        e->sizes[q] = (size_t)x->count * n * sizeof *own;
+    return all_gather(ctx, e, own, all);
 }
 
 static enum fdit_status bring(fdit_context *ctx, struct fdit_exchange *x, const float *own, size_t n,
                               float *all)
 {
     return collect(ctx, (struct ranked *)x, own, all, (size_t)x->count * n * sizeof *own);
+}
+
+static enum fdit_status spread(fdit_context *ctx, struct fdit_exchange *x, const float *own,
+                               const size_t *sizes, float *all)
+{
+    struct ranked *e = (struct ranked *)x;
+    for (int q = 0; q < e->ranks->size; q++)
+        e->sizes[q] = sizes[q] * sizeof *own;
+    return all_gather(ctx, e, own, all);
+}
+
+static enum fdit_status collect_parts(fdit_context *ctx, struct fdit_exchange *x, const float *own, size_t n,
+                                      float *all)
+{
+    return collect(ctx, (struct ranked *)x, own, all, n * sizeof *own);
 }
 
 /* ------------------------------------------------------------------ small things */
@@ -219,19 +243,18 @@ out:
     return status;
 }
 
-static enum fdit_status agree(fdit_context *ctx, struct fdit_exchange *x, bool *over)
+static enum fdit_status agree(fdit_context *ctx, struct fdit_exchange *x, int32_t *word, bool *stop)
 {
     enum fdit_status status = FDIT_OK;
     struct ranked *e = (struct ranked *)x;
-    unsigned char own = e->asked ? *e->asked != 0 : fdit_stopped(ctx), decided[2] = { 0, 0 };
+    const unsigned char own = e->asked ? *e->asked != 0 : fdit_stopped(ctx);
+    int32_t decided[2] = { 0, *word };
     TRY(collect(ctx, e, &own, e->stops, 1));
     for (int q = 0; !e->ranks->rank && q < e->ranks->size; q++)
         decided[0] |= e->stops[q];
-    decided[1] = *over;
     TRY(broadcast(ctx, e, decided, sizeof decided));
-    if (decided[0])
-        fdit_context_stop(ctx);
-    *over = decided[1];
+    *stop = decided[0] != 0;
+    *word = decided[1];
 out:
     return status;
 }
@@ -306,6 +329,7 @@ static void free_ranked(struct fdit_exchange *x)
     fdit_free(e->received);
     fdit_free(e->values);
     fdit_free(e->stops);
+    fdit_free(e->sizes);
     fdit_free(e);
 }
 
@@ -317,6 +341,7 @@ enum fdit_status fdit_exchange_ranks(fdit_context *ctx, struct fdit_ranks *ranks
     *out = NULL;
     TRY(fdit_alloc(ctx, 1, sizeof *e, &e));
     TRY(fdit_alloc(ctx, (size_t)ranks->size, 1, &e->stops));
+    TRY(fdit_alloc(ctx, (size_t)ranks->size, sizeof *e->sizes, &e->sizes));
     e->x = (struct fdit_exchange){ .members = ranks->size * devices,
                                    .first = ranks->rank * devices,
                                    .count = devices,
@@ -330,6 +355,8 @@ enum fdit_status fdit_exchange_ranks(fdit_context *ctx, struct fdit_ranks *ranks
                                    .agree = agree,
                                    .meet = meet,
                                    .bring = bring,
+                                   .spread = spread,
+                                   .collect = collect_parts,
                                    .behind = ranks->size > 1 && ranks->any_thread,
                                    .bytes = bytes,
                                    .free = free_ranked };
@@ -338,6 +365,7 @@ enum fdit_status fdit_exchange_ranks(fdit_context *ctx, struct fdit_ranks *ranks
     *out = &e->x;
     return FDIT_OK;
 out:
-    fdit_free(e);
+    if (e)
+        free_ranked(&e->x);
     return status;
 }

@@ -586,12 +586,13 @@ enum fdit_status fdit_run_plan(fdit_context *ctx, struct run *r)
 {
     enum fdit_status status = FDIT_OK;
     const struct fdit_train_options *o = r->o;
-    const bool follows = fdit_run_follows(r);
     struct fdit_model_options m = { .mask = &r->mask,
                                     .training = true,
-                                    .moments = follows ? 0 : r->optimiser->moments,
-                                    .ema = !follows,
-                                    .profiles = !follows && o->ema_profiles,
+                                    .moments = r->optimiser->moments,
+                                    .ema = true,
+                                    .share = fdit_replica_rows_share_of(r->output.hooks.exchange,
+                                                                        r->config.table_rows),
+                                    .profiles = o->ema_profiles,
                                     .base_values = fdit_learn_wanted(o) && o->learn_guide == FDIT_LEARN_BASE,
                                     .prior_rows = (int)r->prior.classes,
                                     .batch = o->batch,

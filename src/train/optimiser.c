@@ -14,9 +14,9 @@ static void adamw(fdit_device *dev, const struct fdit_group *group, struct fdit_
                   const struct fdit_update *u)
 {
     fdit_adamw(
-        dev, &(struct fdit_adamw_args){ .n = group->trained,
-                                        .p = fdit_tensor_of(group->value, FDIT_F32),
-                                        .g = fdit_tensor_of(group->grad, FDIT_F32),
+        dev, &(struct fdit_adamw_args){ .n = group->kept,
+                                        .p = fdit_at(fdit_tensor_of(group->value, FDIT_F32), group->first),
+                                        .g = fdit_at(fdit_tensor_of(group->grad, FDIT_F32), group->first),
                                         .m = fdit_tensor_of(group->moment[0], FDIT_F32),
                                         .v = fdit_tensor_of(group->moment[1], FDIT_F32),
                                         .ema = ema_of(group),
@@ -34,17 +34,18 @@ static void adamw(fdit_device *dev, const struct fdit_group *group, struct fdit_
 static void lion(fdit_device *dev, const struct fdit_group *group, struct fdit_tensor scale,
                  const struct fdit_update *u)
 {
-    fdit_lion(dev, &(struct fdit_lion_args){ .n = group->trained,
-                                             .p = fdit_tensor_of(group->value, FDIT_F32),
-                                             .g = fdit_tensor_of(group->grad, FDIT_F32),
-                                             .m = fdit_tensor_of(group->moment[0], FDIT_F32),
-                                             .ema = ema_of(group),
-                                             .scale = scale,
-                                             .lr = (float)u->lr,
-                                             .decay = (float)(u->lr * u->weight_decay),
-                                             .beta1 = u->beta1,
-                                             .beta2 = u->beta2,
-                                             .ema_decay = u->ema_decay });
+    fdit_lion(dev,
+              &(struct fdit_lion_args){ .n = group->kept,
+                                        .p = fdit_at(fdit_tensor_of(group->value, FDIT_F32), group->first),
+                                        .g = fdit_at(fdit_tensor_of(group->grad, FDIT_F32), group->first),
+                                        .m = fdit_tensor_of(group->moment[0], FDIT_F32),
+                                        .ema = ema_of(group),
+                                        .scale = scale,
+                                        .lr = (float)u->lr,
+                                        .decay = (float)(u->lr * u->weight_decay),
+                                        .beta1 = u->beta1,
+                                        .beta2 = u->beta2,
+                                        .ema_decay = u->ema_decay });
 }
 
 static const struct fdit_optimiser rows[] = {

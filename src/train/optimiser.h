@@ -30,8 +30,8 @@ struct fdit_optimiser {
     /* Before the tensors' names in a checkpoint. A prefix that rows share means the same to them. */
     const char *prefix[FDIT_MOST_MOMENTS];
     double beta1, beta2, eps; /* usual */
-    /* Queues the step and the EMA of a trained group, the gradients multiplied by scale[0]; where that is not
-     * finite nothing changes. */
+    /* Queues the step and the EMA of what is kept of a trained group (params.h), the gradients multiplied by
+     * scale[0]; where that is not finite nothing changes. */
     void (*update)(fdit_device *dev, const struct fdit_group *group, struct fdit_tensor scale,
                    const struct fdit_update *u);
 };

@@ -4,7 +4,6 @@
 #include "core/mem.h"
 #include "core/threads.h"
 #include "train/overlap.h"
-#include "train/replica_rows.h"
 
 #include <math.h>
 
@@ -28,6 +27,8 @@ struct fdit_replicas {
     struct fdit_overlap *overlap;     /* of an exchange by shards */
     struct fdit_replica_rows *rows;   /* NULL: the class table is one group among the others */
     bool shared;                      /* the table has gone to all once */
+    bool stepping;                    /* processes are in a step, and answer nothing */
+    bool asking;                      /* the others answer this one */
     struct fdit_step_losses *losses;  /* [n]: of the step, but for the optimiser's, which is read later */
     double *report;                   /* [n][REPORT] */
     const struct fdit_micro *micro;   /* of the call in progress */
@@ -49,6 +50,12 @@ static bool in_shards(const struct fdit_replicas *r)
 static bool updates(const struct fdit_replicas *r, int i)
 {
     return i == 0 && (!r->exchange || r->exchange->first == 0);
+}
+
+/* Whether several processes have parts of the class table's moments and averages. */
+static bool spread(const struct fdit_replicas *r)
+{
+    return r->rows && fdit_exchange_size(r->exchange) > 1;
 }
 
 int fdit_replicas_size(const struct fdit_replicas *r)
@@ -75,6 +82,7 @@ static enum fdit_status add_replica(fdit_context *ctx, struct fdit_replicas *r, 
     o.ema = learns; /* a copy of the first one's, which its predictions are made with */
     o.profiles = false;
     o.moments = 0;
+    o.share = (struct fdit_model_share){ 0 };
     TRY(fdit_model_new(ctx, dev, &r->models[0]->config, &o, &r->models[i]));
     TRY(fdit_step_new(ctx, r->models[i], objective, micros, &r->steps[i]));
     if (learns)
@@ -175,6 +183,68 @@ static enum fdit_status run_all(fdit_context *ctx, struct fdit_replicas *r, fdit
     return status == FDIT_OK ? FDIT_OK : blame(ctx, r, member, status);
 }
 
+/* ------------------------------------------------------------------ what others keep */
+
+/* What the first process says before a step, and when it asks; then it tells sets, and NO_SET at the end. */
+enum { GO, OVER, ASK };
+enum { NO_SET = -1 };
+
+static enum fdit_status agree(fdit_context *ctx, struct fdit_replicas *r, int32_t *word, bool *stop)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_exchange *x = r->exchange;
+    const int32_t own = *word;
+    int32_t set = NO_SET;
+    if (r->asking)
+        TRY(x->tell(ctx, x, &set, sizeof set));
+    r->asking = false;
+    do {
+        *word = own;
+        TRY(x->agree(ctx, x, word, stop));
+        while (*word == ASK) {
+            TRY(x->tell(ctx, x, &set, sizeof set));
+            if (set == NO_SET)
+                break;
+            TRY(fdit_replica_rows_gather(ctx, r->rows, r->models[0], set, NULL));
+        }
+    } while (*word == ASK);
+out:
+    return status;
+}
+
+/* Of the first process's model (model.h). */
+static enum fdit_status gather(fdit_context *ctx, void *user, fdit_buffer *part, fdit_buffer *whole)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_replicas *r = user;
+    struct fdit_exchange *x = r->exchange;
+    int32_t word = ASK, set = fdit_replica_rows_set(r->rows, r->models[0], part);
+    bool stop; /* before the next step */
+    if (r->stepping)
+        FAIL(ctx, FDIT_ERROR_UNSUPPORTED,
+             "other processes are in a step: their part of the state is not at hand");
+    if (!r->asking)
+        TRY(x->agree(ctx, x, &word, &stop));
+    r->asking = true;
+    TRY(x->tell(ctx, x, &set, sizeof set));
+    TRY(fdit_replica_rows_gather(ctx, r->rows, r->models[0], set, whole));
+out:
+    return status;
+}
+
+bool fdit_replicas_reachable(const struct fdit_replicas *r)
+{
+    return !spread(r) || !r->stepping;
+}
+
+enum fdit_status fdit_replicas_deal(fdit_context *ctx, struct fdit_replicas *r, fdit_replica_rows_read read,
+                                    void *user)
+{
+    return spread(r) ? fdit_replica_rows_deal(ctx, r->rows, r->models[0], read, user) : FDIT_OK;
+}
+
+/* ------------------------------------------------------------------ memory */
+
 static enum fdit_status allocate_one(fdit_context *ctx, void *user, int i)
 {
     enum fdit_status status = FDIT_OK;
@@ -202,6 +272,10 @@ enum fdit_status fdit_replicas_allocate(fdit_context *ctx, struct fdit_replicas 
     if (r->rows)
         TRY(fdit_replica_rows_allocate(ctx, r->rows));
     TRY(run_all(ctx, r, allocate_one));
+    if (spread(r) && updates(r, 0)) {
+        r->models[0]->gather = gather;
+        r->models[0]->gather_user = r;
+    }
     if (in_shards(r))
         TRY(fdit_overlap_new(ctx, r->exchange, &r->layout, r->models, r->vectors, &r->overlap));
 out:
@@ -287,6 +361,7 @@ enum fdit_status fdit_replicas_share(fdit_context *ctx, struct fdit_replicas *r)
     if (r->rows && !r->shared)
         TRY(fdit_replica_rows_share(ctx, r->rows, r->models));
     r->shared = true;
+    r->stepping = false;
 out:
     return status;
 }
@@ -333,6 +408,7 @@ enum fdit_status fdit_replicas_micro(fdit_context *ctx, struct fdit_replicas *r,
         return FDIT_OK; /* a failure sticks to the device, and the report has it */
     }
     r->micro = micro;
+    r->models[0]->gathered = NULL;
     if (r->rows)
         TRY(fdit_replica_rows_fetch(ctx, r->rows, r->models, micro->rows, micro->prior ? 0 : micro->samples,
                                     micro->first));
@@ -348,6 +424,22 @@ out:
     return status;
 }
 
+/* Those who keep rows of the class table get their gradients, and how much of these is taken. */
+static enum fdit_status share_scale(fdit_context *ctx, struct fdit_replicas *r)
+{
+    enum fdit_status status = FDIT_OK;
+    float scale = 0;
+    if (updates(r, 0))
+        status = fdit_step_scale(ctx, r->steps[0], &scale);
+    if (status != FDIT_OK)
+        return blame(ctx, r, 0, status);
+    TRY(fdit_replica_rows_give(ctx, r->rows, r->models[0], &scale));
+    if (!updates(r, 0))
+        fdit_step_set_scale(r->steps[0], scale);
+out:
+    return status;
+}
+
 enum fdit_status fdit_replicas_update(fdit_context *ctx, struct fdit_replicas *r, const struct fdit_update *u)
 {
     enum fdit_status status = FDIT_OK;
@@ -358,12 +450,16 @@ enum fdit_status fdit_replicas_update(fdit_context *ctx, struct fdit_replicas *r
     TRY(run_all(ctx, r, read_step));
     for (int piece = 0; !in_shards(r) && piece < r->layout.pieces; piece++)
         TRY(r->exchange->sum(ctx, r->exchange, r->vectors, piece));
-    if (!updates(r, 0))
-        goto out;
-    TRY(transfer(ctx, r, 0, WRITE_GRADIENTS, r->vectors[0]));
-    if (r->rows)
-        fdit_replica_rows_write(r->rows, r->models[0]);
-    fdit_step_update(r->steps[0], u);
+    if (updates(r, 0)) {
+        TRY(transfer(ctx, r, 0, WRITE_GRADIENTS, r->vectors[0]));
+        if (r->rows)
+            fdit_replica_rows_write(r->rows, r->models[0]);
+        fdit_step_clip(r->steps[0], u);
+    }
+    if (spread(r))
+        TRY(share_scale(ctx, r));
+    if (updates(r, 0) || spread(r))
+        fdit_step_apply(r->steps[0], u);
 out:
     return status;
 }
@@ -475,7 +571,25 @@ enum fdit_status fdit_replicas_tell(fdit_context *ctx, struct fdit_replicas *r, 
 
 enum fdit_status fdit_replicas_agree(fdit_context *ctx, struct fdit_replicas *r, bool *over)
 {
-    return r->exchange && r->exchange->agree ? r->exchange->agree(ctx, r->exchange, over) : FDIT_OK;
+    enum fdit_status status = FDIT_OK;
+    int32_t word = *over ? OVER : GO;
+    bool stop = false;
+    if (!r->exchange || !r->exchange->agree)
+        return FDIT_OK;
+    TRY(agree(ctx, r, &word, &stop));
+    if (stop)
+        fdit_context_stop(ctx);
+    *over = word == OVER;
+    r->stepping = !stop && !*over;
+out:
+    return status;
+}
+
+enum fdit_status fdit_replicas_part(fdit_context *ctx, struct fdit_replicas *r)
+{
+    int32_t word = OVER;
+    bool stop;
+    return spread(r) ? agree(ctx, r, &word, &stop) : FDIT_OK;
 }
 
 struct fdit_exchange_traffic fdit_replicas_traffic(const struct fdit_replicas *r)

@@ -3,7 +3,9 @@
  * network and takes an equal part of each batch; gradients meet on the host, are added in the order of the
  * devices (exchange.h), and go to the first one, which alone has optimiser and EMA; the new values go back to
  * all, and with learnt guidance the averages that it looks at. So all devices compute with the same bits,
- * whatever they are, and a run's state is the first device's.
+ * whatever they are, and a run's state is the first device's. Of several processes the first device of each
+ * has optimiser and EMA of some rows of the class table (replica_rows.h), and answers the first process when
+ * that needs all of them.
  *
  *     TRY(fdit_replicas_new(ctx, devices, model, step, objective, micros, NULL, &r));
  *     ... plans: fdit_replicas_model(r, i)->plan ...
@@ -21,6 +23,7 @@
 #define FDIT_TRAIN_REPLICAS_H
 
 #include "train/exchange.h"
+#include "train/replica_rows.h"
 #include "train/step.h"
 
 struct fdit_replicas;
@@ -57,7 +60,19 @@ enum fdit_status fdit_replicas_report_end(fdit_context *ctx, struct fdit_replica
 
 /* Of the exchange (exchange.h); nothing where the devices are those of one process. */
 enum fdit_status fdit_replicas_tell(fdit_context *ctx, struct fdit_replicas *r, void *bytes, size_t n);
+/* Before a step. A process other than the first answers here what that asks of it after the step before: its
+ * part of moments and averages (fdit_model_gather). */
 enum fdit_status fdit_replicas_agree(fdit_context *ctx, struct fdit_replicas *r, bool *over);
+/* The last of all calls: the others have answered whatever the first process wrote at the end. */
+enum fdit_status fdit_replicas_part(fdit_context *ctx, struct fdit_replicas *r);
+/* Whether the first process can have all of the run's state: it has, or others can be asked between two
+ * steps. */
+bool fdit_replicas_reachable(const struct fdit_replicas *r);
+/* Of a run that goes on, of which the first process has loaded its part: moments and averages of the class
+ * table to those that keep them. read: numbers first..first+n-1 of a set (model.h, fdit_group_set) of the
+ * table, called in the first process only. */
+enum fdit_status fdit_replicas_deal(fdit_context *ctx, struct fdit_replicas *r, fdit_replica_rows_read read,
+                                    void *user);
 /* When a report is not finite: which member of all processes it comes from, and the step of its device, NULL
  * where that is not this process's. *of_all: it is not one member's, since all have it or only their sum
  * does; then it is member 0, which has that sum. A collective call. */

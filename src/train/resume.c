@@ -406,3 +406,36 @@ out:
     fdit_free(steps);
     return status;
 }
+
+/* ------------------------------------------------------------------ other processes */
+
+struct reading {
+    struct run *r;
+    struct fdit_state_table *table;
+};
+
+static enum fdit_status read_table(fdit_context *ctx, void *user, int set, size_t first, size_t n, float *out)
+{
+    enum fdit_status status = FDIT_OK;
+    struct reading *reading = user;
+    struct run *r = reading->r;
+    char *path = NULL;
+    if (!reading->table) {
+        TRY(fdit_state_path(ctx, r->o->out, r->at.step, &path));
+        TRY(fdit_state_table_open(ctx, r->model, r->optimiser, path, &reading->table));
+    }
+    TRY(fdit_state_table_read(ctx, reading->table, set, first, n, out));
+out:
+    fdit_free(path);
+    return status;
+}
+
+enum fdit_status fdit_run_deal(fdit_context *ctx, struct run *r)
+{
+    struct reading reading = { r, NULL };
+    enum fdit_status status = FDIT_OK;
+    if (r->at.step > 0)
+        status = fdit_replicas_deal(ctx, r->replicas, read_table, &reading);
+    fdit_state_table_close(reading.table);
+    return status;
+}

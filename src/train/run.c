@@ -100,6 +100,7 @@ static enum fdit_status start(fdit_context *ctx, struct run *r)
     enum fdit_status status = FDIT_OK;
     TRY(fdit_replicas_tell(ctx, r->replicas, &r->at, sizeof r->at));
     TRY(fdit_replicas_share(ctx, r->replicas));
+    TRY(fdit_run_deal(ctx, r));
     r->summary->nothing = r->at.step > 0 && r->at.step >= r->total;
     TRY(open_streams(ctx, r));
     TRY(fdit_run_output_begin(ctx, r));
@@ -253,8 +254,12 @@ enum fdit_status fdit_train_run(fdit_context *ctx, const struct fdit_devices *de
     fdit_share_note(ctx, &share, fdit_devices_threads(devices));
     summarise(&r);
     r.summary->all_seconds = fdit_clock_seconds() - began;
-    TRY(status);
-    TRY(fdit_run_output_end(ctx, &r));
+    if (status == FDIT_OK)
+        status = fdit_run_output_end(ctx, &r);
+    if (status == FDIT_OK || status == FDIT_INTERRUPTED) {
+        const enum fdit_status end = fdit_replicas_part(ctx, r.replicas);
+        status = end == FDIT_OK ? status : end;
+    }
 out:
     fdit_train_look_fini(&look);
     close_run(&r, status != FDIT_OK);

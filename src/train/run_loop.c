@@ -203,9 +203,9 @@ out:
     return status;
 }
 
-/* What the first device holds after a failure of the data, or of another device, is the state after
- * the last whole step, and worth a checkpoint. Keeps the failure's status and message, and says how
- * to go on. */
+/* What the first device holds after a failure of the data, or of another device, is the state after the last
+ * whole step, and worth a checkpoint, unless a part of it is elsewhere. Keeps the failure's status and
+ * message, and says how to go on. */
 static enum fdit_status save_after_failure(fdit_context *ctx, struct run *r, bool saved,
                                            enum fdit_status found)
 {
@@ -214,7 +214,7 @@ static enum fdit_status save_after_failure(fdit_context *ctx, struct run *r, boo
     bool other_device = found == FDIT_ERROR_DEVICE && fdit_replicas_several(r->replicas);
     bool picture = fdit_picture_is_bad(found);
     if ((!other_device && !picture && found != FDIT_ERROR_IO) || fdit_device_failed(r->dev) ||
-        r->at.step == 0)
+        r->at.step == 0 || !fdit_replicas_reachable(r->replicas))
         return found;
     TRY(fdit_strdup(ctx, fdit_context_message(ctx), &message));
     status = finish_report(ctx, r);

@@ -159,6 +159,7 @@ static enum fdit_status write_preview(fdit_context *ctx, struct run *r)
     size_t bytes;
     int width, height;
     TRY(preview_path(ctx, r, &path));
+    TRY(fdit_model_gather_values(ctx, r->model, FDIT_VALUES_EMA));
     fdit_phase_begin(ctx, (uint64_t)fdit_preview_pictures(r->output.preview), PREVIEWING);
     status = fdit_preview_write(ctx, r->output.preview, r->at.step, path, &width, &height, &png, &bytes);
     fdit_phase_end(ctx);
@@ -183,6 +184,7 @@ static enum fdit_status evaluate(fdit_context *ctx, struct run *r)
     const char *names[FDIT_EVAL_VALUES];
     double numbers[FDIT_EVAL_VALUES];
     size_t n = 0;
+    TRY(fdit_model_gather_values(ctx, r->model, FDIT_VALUES_EMA));
     fdit_phase_begin(ctx, fdit_quality_pictures(r->output.quality), EVALUATING);
     status = fdit_quality_measure(ctx, r->output.quality, values, &n);
     fdit_phase_end(ctx);

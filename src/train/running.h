@@ -11,6 +11,7 @@
 #include "train/autoencoder.h"
 #include "train/source.h"
 #include "train/replicas.h"
+#include "train/replica_rows.h"
 #include "train/run_folder.h"
 #include "train/made_of.h"
 #include "train/journal.h"
@@ -168,6 +169,8 @@ enum fdit_status fdit_run_check_folder(fdit_context *ctx, struct run *r);
 enum fdit_status fdit_run_check_identity(fdit_context *ctx, struct run *r);
 /* The newest checkpoint that is whole and that the log reaches: into r->at and the model. */
 enum fdit_status fdit_run_resume(fdit_context *ctx, struct run *r);
+/* What that checkpoint has for other processes (fdit_replicas_deal). */
+enum fdit_status fdit_run_deal(fdit_context *ctx, struct run *r);
 enum fdit_status fdit_run_make_train_json(fdit_context *ctx, struct run *r);
 
 /* ---- run_loop.c */

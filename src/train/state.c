@@ -20,15 +20,12 @@ enum { VALUES = 2, MOST_SETS = VALUES + FDIT_MOST_MOMENTS + FDIT_EMA_PROFILES, C
 
 static int sets_of(const struct fdit_optimiser *o)
 {
-    return VALUES + o->moments + FDIT_EMA_PROFILES;
+    return fdit_group_sets(o->moments);
 }
 
-/* NULL: the run does not keep it. */
 static fdit_buffer *set_of(const struct fdit_optimiser *o, const struct fdit_group *g, int set)
 {
-    if (set >= VALUES + o->moments)
-        return g->profile[set - VALUES - o->moments];
-    return set >= VALUES ? g->moment[set - VALUES] : set == FDIT_VALUES_EMA ? g->ema : g->value;
+    return fdit_group_set(g, o->moments, set);
 }
 
 static const char *prefix_of(const struct fdit_optimiser *o, int set)
@@ -51,16 +48,25 @@ size_t fdit_state_prefix(const char *tensor)
     return 0;
 }
 
+/* A parameter's numbers of one set; what processes share is gathered when it is come to (fdit_model_gather).
+ * */
 struct reader {
-    fdit_device *dev;
-    struct fdit_tensor t;
+    struct fdit_model *model;
+    const struct fdit_group *group;
+    fdit_buffer *part;
+    size_t offset;
 };
 
 /* Gives the writer a part of a device tensor. */
 static enum fdit_status fill(fdit_context *ctx, void *user, size_t first, size_t n, void *out)
 {
+    enum fdit_status status = FDIT_OK;
     const struct reader *r = user;
-    return fdit_read(ctx, r->dev, fdit_at(r->t, first), out, n);
+    TRY(fdit_model_gather(ctx, r->model, r->group, r->part));
+    const struct fdit_tensor t = fdit_tensor_of(fdit_group_whole(r->group, r->part), FDIT_F32);
+    TRY(fdit_read(ctx, r->model->dev, fdit_at(t, r->offset + first), out, n));
+out:
+    return status;
 }
 
 /* Four lanes, so that it runs at the speed of memory. Goes on from one part of a tensor to the next. */
@@ -90,7 +96,7 @@ static void sum_text(const struct sum *s, char out[17])
 }
 
 /* Of all that a run goes on with, in the order in which it is read again. */
-static enum fdit_status sum_of_model(fdit_context *ctx, const struct fdit_model *m,
+static enum fdit_status sum_of_model(fdit_context *ctx, struct fdit_model *m,
                                      const struct fdit_optimiser *optimiser, char out[17])
 {
     enum fdit_status status = FDIT_OK;
@@ -100,11 +106,11 @@ static enum fdit_status sum_of_model(fdit_context *ctx, const struct fdit_model 
     for (int set = 0; set < sets_of(optimiser); set++)
         for (int i = 0; i < m->params.n; i++) {
             const struct fdit_param *p = &m->params.list[i];
-            fdit_buffer *buffer = set_of(optimiser, &m->params.groups[p->group], set);
-            for (size_t at = 0; p->trained && buffer && at < p->count; at += CHUNK) {
+            const struct fdit_group *g = &m->params.groups[p->group];
+            struct reader r = { m, g, set_of(optimiser, g, set), p->offset };
+            for (size_t at = 0; p->trained && r.part && at < p->count; at += CHUNK) {
                 size_t n = p->count - at < CHUNK ? p->count - at : CHUNK;
-                TRY(fdit_read(ctx, m->dev, (struct fdit_tensor){ buffer, p->offset + at, FDIT_F32 }, chunk,
-                              n));
+                TRY(fill(ctx, &r, at, n, chunk));
                 sum_add(&sum, chunk, n);
             }
         }
@@ -114,7 +120,7 @@ out:
     return status;
 }
 
-static enum fdit_status put_meta(fdit_context *ctx, struct fdit_st_writer *w, const struct fdit_model *m,
+static enum fdit_status put_meta(fdit_context *ctx, struct fdit_st_writer *w, struct fdit_model *m,
                                  const struct fdit_optimiser *optimiser, const struct fdit_delta_meta *meta,
                                  const struct fdit_train_position *at)
 {
@@ -150,7 +156,7 @@ out:
     return status;
 }
 
-enum fdit_status fdit_state_save(fdit_context *ctx, const struct fdit_model *m,
+enum fdit_status fdit_state_save(fdit_context *ctx, struct fdit_model *m,
                                  const struct fdit_optimiser *optimiser, const struct fdit_delta_meta *meta,
                                  const struct fdit_train_position *at, const char *path)
 {
@@ -176,7 +182,7 @@ enum fdit_status fdit_state_save(fdit_context *ctx, const struct fdit_model *m,
             for (int k = 0; k < p->rank; k++)
                 shape[k] = p->shape[k];
             snprintf(name, sizeof name, "%s%s", prefix_of(optimiser, set), p->name);
-            readers[n] = (struct reader){ m->dev, { buffer, p->offset, FDIT_F32 } };
+            readers[n] = (struct reader){ m, g, buffer, p->offset };
             TRY(fdit_st_writer_fill(ctx, w, name, FDIT_ST_F32, p->rank, shape, fill, &readers[n]));
             n++;
         }
@@ -277,18 +283,21 @@ out:
     return status;
 }
 
-/* Tensor t into the buffer (NULL: nowhere), chunk by chunk: it is never in memory twice. */
-static enum fdit_status load_tensor(fdit_context *ctx, struct fdit_model *m,
-                                    const struct fdit_safetensors *st, const struct fdit_st_tensor *t,
-                                    const struct fdit_tensor *to, float *chunk, struct sum *sum)
+/* Tensor t into the reader's place (model NULL: nowhere), chunk by chunk: it is never in memory twice. Of
+ * what processes share only what is kept here. */
+static enum fdit_status load_tensor(fdit_context *ctx, const struct fdit_safetensors *st,
+                                    const struct fdit_st_tensor *t, const struct reader *to, float *chunk,
+                                    struct sum *sum)
 {
     enum fdit_status status = FDIT_OK;
     for (size_t at = 0; at < t->n; at += CHUNK) {
         size_t n = t->n - at < CHUNK ? t->n - at : CHUNK;
         TRY(fdit_safetensors_weights(ctx, st, t, at, n, chunk));
         sum_add(sum, chunk, n);
-        if (to)
-            fdit_write(m->dev, fdit_at(*to, at), chunk, n);
+        if (to->model && to->part == to->group->value)
+            fdit_write(to->model->dev, (struct fdit_tensor){ to->part, to->offset + at, FDIT_F32 }, chunk, n);
+        else if (to->model)
+            fdit_group_write_part(to->model->dev, to->group, to->part, to->offset + at, chunk, n);
         if (at / CHUNK % 64 == 63)
             fdit_safetensors_drop(st, t);
     }
@@ -312,7 +321,8 @@ enum fdit_status fdit_state_load(fdit_context *ctx, struct fdit_model *m, const 
     for (int set = 0; set < sets_of(wanted->optimiser); set++)
         for (int i = 0; i < m->params.n; i++) {
             const struct fdit_param *p = &m->params.list[i];
-            fdit_buffer *buffer = set_of(wanted->optimiser, &m->params.groups[p->group], set);
+            const struct fdit_group *g = &m->params.groups[p->group];
+            fdit_buffer *buffer = set_of(wanted->optimiser, g, set);
             const struct fdit_st_tensor *t;
             int64_t shape[4];
             char name[192];
@@ -322,8 +332,8 @@ enum fdit_status fdit_state_load(fdit_context *ctx, struct fdit_model *m, const 
                 shape[k] = p->shape[k];
             snprintf(name, sizeof name, "%s%s", prefix_of(wanted->optimiser, set), p->name);
             TRY(fdit_safetensors_need(ctx, st, name, p->rank, shape, &t));
-            const struct fdit_tensor to = { buffer, p->offset, FDIT_F32 };
-            TRY(load_tensor(ctx, m, st, t, wanted->look ? NULL : &to, chunk, &sum));
+            const struct reader to = { wanted->look ? NULL : m, g, buffer, p->offset };
+            TRY(load_tensor(ctx, st, t, &to, chunk, &sum));
         }
     TRY(fdit_device_status(ctx, m->dev));
     sum_text(&sum, got);
@@ -335,6 +345,54 @@ out:
     fdit_free(chunk);
     fdit_safetensors_close(st);
     return status;
+}
+
+struct fdit_state_table {
+    struct fdit_safetensors *st;
+    const struct fdit_model *model;
+    const struct fdit_optimiser *optimiser;
+};
+
+enum fdit_status fdit_state_table_open(fdit_context *ctx, const struct fdit_model *m,
+                                       const struct fdit_optimiser *optimiser, const char *path,
+                                       struct fdit_state_table **out)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_state_table *t = NULL;
+    *out = NULL;
+    TRY(fdit_alloc(ctx, 1, sizeof *t, &t));
+    t->model = m;
+    t->optimiser = optimiser;
+    TRY(fdit_safetensors_open(ctx, path, &t->st));
+    *out = t;
+    return FDIT_OK;
+out:
+    fdit_state_table_close(t);
+    return status;
+}
+
+enum fdit_status fdit_state_table_read(fdit_context *ctx, struct fdit_state_table *t, int set, size_t first,
+                                       size_t n, float *out)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_param *p = t->model->params.ends.table;
+    const int64_t shape[2] = { p->shape[0], p->shape[1] };
+    const struct fdit_st_tensor *tensor;
+    char name[192];
+    snprintf(name, sizeof name, "%s%s", prefix_of(t->optimiser, set), p->name);
+    TRY(fdit_safetensors_need(ctx, t->st, name, 2, shape, &tensor));
+    TRY(fdit_safetensors_weights(ctx, t->st, tensor, first, n, out));
+    fdit_safetensors_drop(t->st, tensor);
+out:
+    return status;
+}
+
+void fdit_state_table_close(struct fdit_state_table *t)
+{
+    if (!t)
+        return;
+    fdit_safetensors_close(t->st);
+    fdit_free(t);
 }
 
 const char *fdit_state_optimiser(const struct fdit_checkpoint *cp)

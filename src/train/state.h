@@ -17,7 +17,7 @@ struct fdit_train_position {
 };
 
 /* Written durably under a temporary name first: a run killed at any moment leaves the last one whole. */
-enum fdit_status fdit_state_save(fdit_context *ctx, const struct fdit_model *model,
+enum fdit_status fdit_state_save(fdit_context *ctx, struct fdit_model *model,
                                  const struct fdit_optimiser *optimiser, const struct fdit_delta_meta *meta,
                                  const struct fdit_train_position *at, const char *path);
 /* What a checkpoint must say to be of this run. NULL: not compared. */
@@ -39,6 +39,17 @@ struct fdit_state_wanted {
  * it. */
 enum fdit_status fdit_state_load(fdit_context *ctx, struct fdit_model *model, const char *path,
                                  const struct fdit_state_wanted *wanted, struct fdit_train_position *at);
+
+/* The class table in a checkpoint, once more and in parts, for others than the model: numbers
+ * first..first+n-1 of one of its sets (model.h, fdit_group_set). Free with fdit_state_table_close; NULL is
+ * allowed. */
+struct fdit_state_table;
+enum fdit_status fdit_state_table_open(fdit_context *ctx, const struct fdit_model *model,
+                                       const struct fdit_optimiser *optimiser, const char *path,
+                                       struct fdit_state_table **out);
+enum fdit_status fdit_state_table_read(fdit_context *ctx, struct fdit_state_table *table, int set,
+                                       size_t first, size_t n, float *out);
+void fdit_state_table_close(struct fdit_state_table *table);
 
 /* The length of what stands before a parameter's name in that of a checkpoint's tensor: "raw.", "ema.", or
  * what an optimiser's row says of a moment; 0: nothing of that. */

@@ -322,20 +322,21 @@ static void update_profiles(struct fdit_step *s, int64_t n)
         fdit_write(m->dev, s->decay, factors, 2);
         for (int g = 0; g < m->params.n_groups; g++) {
             const struct fdit_group *group = &m->params.groups[g];
-            if (!group->trained)
+            if (!group->kept)
                 continue;
             const struct fdit_tensor average = fdit_tensor_of(group->profile[i], FDIT_F32);
+            const struct fdit_tensor value = fdit_at(fdit_tensor_of(group->value, FDIT_F32), group->first);
             fdit_diffuse(m->dev, &(struct fdit_diffuse_args){ .samples = 1,
-                                                              .n = group->trained,
+                                                              .n = group->kept,
                                                               .xt = average,
                                                               .x0 = average,
-                                                              .noise = fdit_tensor_of(group->value, FDIT_F32),
+                                                              .noise = value,
                                                               .coef = s->decay });
         }
     }
 }
 
-void fdit_step_update(struct fdit_step *s, const struct fdit_update *u)
+void fdit_step_clip(struct fdit_step *s, const struct fdit_update *u)
 {
     struct fdit_model *m = s->model;
     int used = 0;
@@ -350,11 +351,32 @@ void fdit_step_update(struct fdit_step *s, const struct fdit_update *u)
                                                             .norm = s->norm,
                                                             .partial = s->partial,
                                                             .max_norm = (float)u->clip });
+}
+
+enum fdit_status fdit_step_scale(fdit_context *ctx, const struct fdit_step *s, float *scale)
+{
+    return fdit_read(ctx, s->model->dev, s->scale, scale, 1);
+}
+
+void fdit_step_set_scale(struct fdit_step *s, float scale)
+{
+    fdit_write(s->model->dev, s->scale, &scale, 1);
+}
+
+void fdit_step_apply(struct fdit_step *s, const struct fdit_update *u)
+{
+    struct fdit_model *m = s->model;
     for (int g = 0; g < m->params.n_groups; g++)
-        if (m->params.groups[g].trained)
+        if (m->params.groups[g].kept)
             u->optimiser->update(m->dev, &m->params.groups[g], s->scale, u);
     if (m->options.profiles)
         update_profiles(s, u->n);
+}
+
+void fdit_step_update(struct fdit_step *s, const struct fdit_update *u)
+{
+    fdit_step_clip(s, u);
+    fdit_step_apply(s, u);
 }
 
 void fdit_step_report_begin(struct fdit_step *s)

@@ -61,6 +61,13 @@ void fdit_step_evaluate(struct fdit_step *step, const struct fdit_micro *micro);
 /* Clips, makes the optimiser's step and the EMA of all trained parameters. Gradients that are not finite
  * change nothing. */
 void fdit_step_update(struct fdit_step *step, const struct fdit_update *u);
+/* Its two parts: the norm of the gradient, and the step itself with the factor that comes of it: how much of
+ * the gradient is taken, not finite where nothing is. _scale waits for it. A model of which processes share
+ * moments and averages (model.h) is updated in what is kept of it. */
+void fdit_step_clip(struct fdit_step *step, const struct fdit_update *u);
+enum fdit_status fdit_step_scale(fdit_context *ctx, const struct fdit_step *step, float *scale);
+void fdit_step_set_scale(struct fdit_step *step, float scale);
+void fdit_step_apply(struct fdit_step *step, const struct fdit_update *u);
 
 /* min(decay, (1+n)/(10+n)) for step n from 1, or decay itself when `exact`. */
 double fdit_ema_decay(double decay, bool exact, int64_t n);

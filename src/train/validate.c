@@ -113,6 +113,7 @@ static enum fdit_status validate(fdit_context *ctx, struct run *r, double *mse, 
     struct sums sums = { 0 };
     memset(r->output.val.classes, 0,
            (size_t)fdit_taxonomy_n_classes(r->rule.taxonomy) * sizeof *r->output.val.classes);
+    TRY(fdit_model_gather_values(ctx, r->model, FDIT_VALUES_EMA));
     r->model->values = FDIT_VALUES_EMA;
     for (size_t next = 0; next < r->output.val.used;) {
         if (fdit_stopped(ctx))
