@@ -47,6 +47,7 @@ struct process {
     double loss[2 * STEPS + 1];
     struct fdit_exchange_traffic traffic;
     int broadcasts;      /* calls */
+    int exchanged;       /* likewise, of all_to_all */
     const size_t *sizes; /* of the call in progress */
     size_t kept;         /* bytes of moments and averages in the plan */
     pthread_t own;       /* that trains */
@@ -93,11 +94,19 @@ static enum fdit_status together(fdit_context *own, struct fdit_ranks *r, const 
     return FDIT_OK;
 }
 
+/* A number that rank `rank` sends in its call `call` is not finite where rank 1 adds it up. */
+static struct {
+    int rank, call;
+} spoil = { .rank = -1 };
+
 static void take_blocks(struct process *p, size_t n)
 {
+    p->exchanged++;
     for (int q = 0; q < p->ranks.size; q++)
         memcpy((char *)p->meeting->receive[p->ranks.rank] + (size_t)q * n,
                (const char *)p->meeting->send[q] + (size_t)p->ranks.rank * n, n);
+    if (spoil.rank >= 0 && p->exchanged == spoil.call && p->ranks.rank == 1)
+        *(float *)((char *)p->meeting->receive[1] + (size_t)spoil.rank * n) = NAN;
 }
 
 static void take_all(struct process *p, size_t n)
@@ -571,6 +580,25 @@ START_TEST(one_differs)
 }
 END_TEST
 
+/* A gradient that is not finite in the first micro-batch of four of the second step, with a loss that is: all end
+ * in that step, and the message names the rank whose it was. */
+START_TEST(earlier_micro_batch)
+{
+    for (int rank = 0; rank < 3; rank++) {
+        char name[32], words[100];
+        snprintf(name, sizeof name, "spoilt%d", rank);
+        prepare(3, "cpu", name);
+        spoil.rank = rank;
+        spoil.call = SHARDS / 3 + 1;
+        run_all(3);
+        spoil.rank = -1;
+        snprintf(words, sizeof words, "rank %d (here): step 2: the gradient%s is not finite", rank,
+                 rank ? " of an earlier micro-batch" : "");
+        all_say(3, FDIT_ERROR_NUMERIC, words);
+    }
+}
+END_TEST
+
 /* Numbers of all trained groups but the class table's, with what aligns them. */
 static size_t dense_numbers(const struct fdit_train_options *o)
 {
@@ -643,6 +671,7 @@ int main(void)
     tcase_add_test(tcase, few_messages);
     tcase_add_test(tcase, stop_of_any);
     tcase_add_test(tcase, one_differs);
+    tcase_add_test(tcase, earlier_micro_batch);
     tcase_add_test(tcase, traffic);
     suite_add_tcase(suite, tcase);
     int result = test_run(suite);

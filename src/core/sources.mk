@@ -5,6 +5,7 @@ fdit_sources += \
 	src/core/datadir.c src/core/datadir.h \
 	src/core/difference.c src/core/difference.h \
 	src/core/file.c src/core/file.h \
+	src/core/finite.h \
 	src/core/fnv.h \
 	src/core/folder_lock.c src/core/folder_lock.h \
 	src/core/half.c src/core/half.h \

@@ -35,6 +35,9 @@ struct fdit_exchange {
      * the calling one computes meanwhile (overlap.h). */
     bool behind;
     struct fdit_exchange_traffic traffic; /* so far */
+    /* [members] of which a gradient of the step was not finite, in any of its shards and in what this process
+     * adds up of them; NULL: that is not looked at. */
+    bool *spoilt;
     /* NULL: each member adds up the micro-batches of a step by itself, and sum takes what that gave. Else
      * each micro-batch of each member is a shard of its own: vectors[k] is the gradient of one, whose `piece`
      * is added to those of the step before it, within a micro-batch in the order of the members; `begins`:

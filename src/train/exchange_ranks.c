@@ -2,6 +2,7 @@
 #include "train/exchange_ranks.h"
 
 #include "core/clock.h"
+#include "core/finite.h"
 #include "core/fnv.h"
 #include "core/mem.h"
 #include "commit.h"
@@ -129,6 +130,8 @@ static void add_part(const struct ranked *e, float *sum, size_t part, bool begin
     for (size_t q = 0; q < size; q++)
         for (size_t k = 0; k < count; k++) {
             const float *shard = e->received + (k * size + q) * part;
+            if (!fdit_all_finite(shard, part))
+                e->x.spoilt[q * count + k] = true;
             if (begins && !q && !k)
                 memcpy(sum, shard, part * sizeof *sum);
             else
@@ -145,6 +148,8 @@ static enum fdit_status add(fdit_context *ctx, struct fdit_exchange *x, float *c
     const size_t size = (size_t)e->ranks->size, end = x->ends[piece];
     size_t own = parts_before(e, piece), part;
     TRY(room(ctx, e));
+    if (begins && piece == 0)
+        memset(x->spoilt, 0, (size_t)x->members * sizeof *x->spoilt);
     for (size_t base = fdit_exchange_begin(x, piece); base < end; base += part * size) {
         part = part_of(e, end - base);
         const size_t block = part * size, there = fdit_least(end - base, block);
@@ -328,6 +333,7 @@ static void free_ranked(struct fdit_exchange *x)
     fdit_free(e->send);
     fdit_free(e->received);
     fdit_free(e->values);
+    fdit_free(e->x.spoilt);
     fdit_free(e->stops);
     fdit_free(e->sizes);
     fdit_free(e);
@@ -361,6 +367,7 @@ enum fdit_status fdit_exchange_ranks(fdit_context *ctx, struct fdit_ranks *ranks
                                    .bytes = bytes,
                                    .free = free_ranked };
     e->ranks = ranks;
+    TRY(fdit_alloc(ctx, (size_t)e->x.members, sizeof *e->x.spoilt, &e->x.spoilt));
     e->asked = asked;
     *out = &e->x;
     return FDIT_OK;

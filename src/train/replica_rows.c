@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "train/replica_rows.h"
 
+#include "core/finite.h"
 #include "core/mem.h"
 
 #include <string.h>
@@ -288,6 +289,8 @@ enum fdit_status fdit_replica_rows_add(fdit_context *ctx, struct fdit_replica_ro
             float *sum = s->sums + (size_t)s->slot[rows[k]] * s->d;
             if (repeats(rows, k))
                 continue;
+            if (!fdit_all_finite(gradient, s->d))
+                s->x->spoilt[member] = true;
             for (size_t j = 0; j < s->d; j++)
                 sum[j] += gradient[j];
         }

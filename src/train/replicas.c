@@ -507,11 +507,11 @@ out:
 
 /* ------------------------------------------------------------------ what is not finite */
 
-enum { BAD_LOSS = 1, BAD_GRADIENT = 2 };
+enum { BAD_LOSS = 1 };
 
-/* Of the members' flags: who is to blame. The first with a loss is, unless all have one; else one with a
- * gradient that some others do not share. That of member 0 is the sum of all, which does not count. */
-static size_t first_suspect(const int32_t *flags, size_t members, bool *of_all)
+/* Of the members' flags: who is to blame. The first with a loss is, unless all have one; else the first with
+ * a gradient that some others do not share. */
+static size_t first_suspect(const int32_t *flags, const double *spoilt, size_t members, bool *of_all)
 {
     size_t losses = 0, gradients = 0, loss = 0, gradient = 0;
     for (size_t i = members; i-- > 0;) {
@@ -519,12 +519,12 @@ static size_t first_suspect(const int32_t *flags, size_t members, bool *of_all)
             losses++;
             loss = i;
         }
-        if (i && flags[i] & BAD_GRADIENT) {
+        if (spoilt[i] > 0) {
             gradients++;
             gradient = i;
         }
     }
-    *of_all = losses == members || (!losses && (!gradients || gradients + 1 == members));
+    *of_all = losses == members || (!losses && (!gradients || gradients == members));
     return *of_all ? 0 : losses ? loss : gradient;
 }
 
@@ -534,26 +534,29 @@ enum fdit_status fdit_replicas_suspect(fdit_context *ctx, struct fdit_replicas *
     enum fdit_status status = FDIT_OK;
     struct fdit_exchange *x = r->exchange;
     int32_t *own = NULL, *all = NULL;
+    double *spoilt = NULL; /* [n][members] what this process has seen, which counts once */
     *step = r->steps[0];
-    *of_all = false;
+    *of_all = true;
     if (!x || !x->meet)
         return FDIT_OK;
+    const size_t members = (size_t)x->members;
     TRY(fdit_alloc(ctx, (size_t)r->n, sizeof *own, &own));
-    TRY(fdit_alloc(ctx, (size_t)x->members, sizeof *all, &all));
+    TRY(fdit_alloc(ctx, members, sizeof *all, &all));
+    TRY(fdit_alloc(ctx, (size_t)r->n * members, sizeof *spoilt, &spoilt));
+    for (size_t i = 0; i < members; i++)
+        spoilt[i] = x->spoilt && x->spoilt[i];
     for (int i = 0; i < r->n; i++) {
         const struct fdit_step_losses *l = &r->losses[i];
-        struct fdit_step_bad bad = { .finite = true };
-        if (!updates(r, i))
-            TRY(fdit_step_find_bad(ctx, r->steps[i], &bad));
         own[i] = isfinite(l->mse_sum + l->vb_sum + l->prior_mse_sum + l->prior_vb_sum) ? 0 : BAD_LOSS;
-        own[i] |= bad.finite ? 0 : BAD_GRADIENT;
     }
     TRY(x->meet(ctx, x, own, 1, all));
-    const int member = (int)first_suspect(all, (size_t)x->members, of_all) - x->first;
+    TRY(x->total(ctx, x, spoilt, members));
+    const int member = (int)first_suspect(all, spoilt, members, of_all) - x->first;
     *step = member >= 0 && member < r->n ? r->steps[member] : NULL;
 out:
     fdit_free(own);
     fdit_free(all);
+    fdit_free(spoilt);
     return status;
 }
 

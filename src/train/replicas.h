@@ -75,7 +75,7 @@ enum fdit_status fdit_replicas_deal(fdit_context *ctx, struct fdit_replicas *r, 
                                     void *user);
 /* When a report is not finite: which member of all processes it comes from, and the step of its device, NULL
  * where that is not this process's. *of_all: it is not one member's, since all have it or only their sum
- * does; then it is member 0, which has that sum. A collective call. */
+ * does, or there are no other processes; then it is member 0, which has that sum. A collective call. */
 enum fdit_status fdit_replicas_suspect(fdit_context *ctx, struct fdit_replicas *r, struct fdit_step **step,
                                        bool *of_all);
 /* A failure of one process becomes that of all (fdit_ranks_settle). */

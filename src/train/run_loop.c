@@ -11,15 +11,17 @@
 
 /* Names what is not finite in the step of the report, on this device, and says what to do. */
 static enum fdit_status tell_not_finite(fdit_context *ctx, struct run *r, struct fdit_step *step,
-                                        bool loss_is)
+                                        bool loss_is, bool of_all)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_step_bad bad;
     char *what = NULL, *newest = NULL;
     TRY(fdit_step_find_bad(ctx, step, &bad));
     TRY(fdit_state_newest(ctx, r->o->out, &newest));
-    r->output.kept = true; /* its log shows how it went */
-    if (loss_is && bad.finite)
+    r->output.kept = true;                /* its log shows how it went */
+    if (loss_is && bad.finite && !of_all) /* which the last one has overwritten */
+        TRY(fdit_strdup(ctx, "the gradient of an earlier micro-batch is not finite", &what));
+    else if (loss_is && bad.finite)
         TRY(fdit_strf(ctx, &what,
                       "the gradient's norm is not finite (its squares "
                       "overflow: the largest number of it is %.3g, in %s)",
@@ -46,7 +48,7 @@ static enum fdit_status fail_not_finite(fdit_context *ctx, struct run *r, bool l
     bool of_all;
     TRY(fdit_replicas_suspect(ctx, r->replicas, &step, &of_all));
     if (step)
-        status = tell_not_finite(ctx, r, step, loss_is);
+        status = tell_not_finite(ctx, r, step, loss_is, of_all);
     else if (of_all)
         status = fdit_fail(ctx, FDIT_ERROR_NUMERIC, "step %" PRId64 " is not finite", r->last.step);
     TRY(fdit_replicas_settle(ctx, r->replicas, status));
