@@ -81,6 +81,21 @@ says on4/log.jsonl '"sent_bytes":[1-9].*"waiting":0'
 grep -q sent_bytes on1/log.jsonl && fail "one process sends something"
 equal "lines of the log" "$(wc -l <on4/log.jsonl)" "$(wc -l <on1/log.jsonl)"
 
+# six, of a cheap network with fewer rows in its table than processes: some keep none; and on with another number
+small="train --from-scratch --tune=full --model 16,2,2,4 --size 24 --channels 1 --data data --flip none --label-drop empty
+    --batch 2 --seed 7 --preview-every 0 --threads 1 --val 0.2 --checkpoint-every 2"
+for n in 1 6; do
+    checks=$((checks + 1))
+    together $n $small --accumulate $((12 / n)) --steps 4 --out small$n || fail "$n processes" "$(cat message)"
+    same_as small1 small$n
+    same "six processes" small1/checkpoints/step-4.safetensors small$n/checkpoints/step-4.safetensors
+    same "six processes" small1/val-classes.tsv small$n/val-classes.tsv
+done
+checks=$((checks + 2))
+together 6 $small --accumulate 2 --steps 3 --out small-on || fail "six processes that stop" "$(cat message)"
+together 2 $small --accumulate 6 --steps 4 --resume --out small-on || fail "two after six" "$(cat message)"
+same "two after six processes" small1/delta.safetensors small-on/delta.safetensors
+
 # pictures of a cache, and of shards of WebDataset, of which each process reads those of its micro-batches
 good encode data cache --size 24 --channels 1 --flip none --quiet
 mkdir flat shards

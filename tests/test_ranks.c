@@ -580,8 +580,8 @@ START_TEST(one_differs)
 }
 END_TEST
 
-/* A gradient that is not finite in the first micro-batch of four of the second step, with a loss that is: all end
- * in that step, and the message names the rank whose it was. */
+/* A gradient that is not finite in the first micro-batch of four of the second step, with a loss that is: all
+ * end in that step, and the message names the rank whose it was. */
 START_TEST(earlier_micro_batch)
 {
     for (int rank = 0; rank < 3; rank++) {
