@@ -21,7 +21,7 @@
 # The network: every process has one link, which carries `bandwidth` bytes a second each way, and a switch that is never
 # the bottleneck. Collectives as both MPI libraries make them: broadcast of m bytes the cheaper of a binomial tree,
 # log2(R) (L + m/W), and scatter with allgather, (log2(R) + R - 1) L + 2 m/W; gather to rank 0 of m bytes in all
-# log2(R) L + m/W; all to all of m bytes a process the cheaper of pairs, (R - 1) L + m/W, and Bruck, log2(R) (L + m/2/W).
+# log2(R) L + m/W; gather to all of m bytes a process log2(R) L + (R - 1) m/W; all to all of m bytes a process the cheaper of pairs, (R - 1) L + m/W, and Bruck, log2(R) (L + m/2/W).
 # Rank 0 adds up rows at 2e9 numbers a second; so does each process its part of the dense gradient.
 compute=0.5 jitter=0.02 update=0.02 dense=620000 width=1152 batch=4 micros=1 pictures=0 rows=10011 pieces=9 latency=20e-6
 bandwidth=1.25e9 draws=200 seed=1
@@ -41,6 +41,7 @@ function log2(x, k) { for (k = 0; 2 ^ k < x; k++); return k }
 function broadcast(r, m) { return r < 2 ? 0 : least(log2(r) * (lat + m / bw), (log2(r) + r - 1) * lat + 2 * m / bw) }
 function gather(r, m) { return r < 2 ? 0 : log2(r) * lat + m * (r - 1) / r / bw }
 function exchange(r, m) { return r < 2 ? 0 : least((r - 1) * lat + m * (r - 1) / r / bw, log2(r) * (lat + m / 2 / bw)) }
+function allgather(r, m) { return r < 2 ? 0 : log2(r) * lat + (r - 1) * m / bw }
 function normal() { return sqrt(-2 * log(1 - rand())) * cos(6.283185307179586 * rand()) }
 # seconds that a gradient takes longer than the pass that makes it: the last piece, or the line is too slow for all; of
 # the last micro-batch the pieces go to rank 0, too
@@ -56,8 +57,9 @@ function slowest(r, most, k, x) {
 }
 function step(r, a, k, u, sums, t) {
     u = rows * (1 - (1 - 1 / rows) ^ (r * b)) # rows that are different among r b pictures
-    part["meet"] = a * (gather(r, 4 * r * b) + broadcast(r, 4 * r * b))
-    part["rows"] = a * (broadcast(r, 4 * u * d) + gather(r, 4 * r * b * d))
+    part["meet"] = a * allgather(r, 4 * b)
+    part["rows"] = a * (allgather(r, 4 * u * d / r) + gather(r, 4 * r * b * d))
+    part["sums"] = broadcast(r, 4 * d * rows * (1 - (1 - 1 / rows) ^ (a * r * b)))
     part["dense"] = (a - 1) * longer(r, 0) + longer(r, 1)
     part["values"] = broadcast(r, 4 * n)
     part["rank0"] = update + a * r * b * d / 2e9 + a * n / 2e9
