@@ -20,7 +20,7 @@ enum fdit_status fdit_learn_check(fdit_context *ctx, const struct fdit_train_opt
     }
     if (o->learn_guidance <= 1)
         return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
-                         "--learn-guidance %g does not guide; give a scale above 1, usually 1.5 to 3",
+                         "--learn-guidance %g does not guide; give a scale above 1, usually 1.3 to 1.7",
                          o->learn_guidance);
     if (o->learn_from > 0 && (o->learn_from < 1 || o->learn_from >= o->learn_guidance))
         return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,

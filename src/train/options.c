@@ -385,8 +385,9 @@ const struct fdit_option fdit_train_option_table[] = {
     { ROW(REAL, "learn-guidance", "W", learn_guidance), FDIT_RANGE(0, 100), RESULT, .kept = learns,
       .note = ": none",
       .help =
-          "learn the predictions of guidance of scale W (usually 1.5 to 3), so that one pass of the network "
-          "draws guided pictures" },
+          "learn the predictions of guidance of scale W (usually 1.3 to 1.7), so that one pass of the "
+          "network draws guided pictures; in a long run they come to be those of scale 1 / (2 - W), as 1.5 "
+          "to 2, and from W = 2 on they have no end: then few steps alone are of use" },
     { ROW(REAL, "learn-from", "W", learn_from), FDIT_RANGE(0, 100), RESULT, .kept = learns_from,
       .note = ": one scale",
       .help = "draw the scale of each picture from this (usually 1) to that of --learn-guidance and tell it "

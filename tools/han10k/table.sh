@@ -23,7 +23,7 @@
 #   --judge-steps N   steps of the judge (default 20000)
 #   --steps N         steps of each run (default 10000)
 #   --batch N         pictures of a step (default 64)
-#   --methods LIST    masks of train --tune, with blanks between; guidance is finediffusion with --learn-guidance 2
+#   --methods LIST    masks of train --tune, with blanks between; guidance is finediffusion with --learn-guidance 1.5
 #                     (default: full bitfit difffit lora:8 lora:32 norm table finediffusion finediffusion+lora:16 guidance)
 #   --rates LIST      learning rates, as "full=5e-4 norm=1e-2", in place of those below
 #   --seeds LIST      (default "0 1")
@@ -150,7 +150,7 @@ tune() { # tune METHOD SEED DROP BUDGET STEPS
     due "$folder/summary.json" "train $1, seed $2, dropped labels become $3, $5 steps (equal $4)" || return 0
     mask=$1 drop='--label-drop empty'
     [ "$3" = empty ] || drop="--superclass $rank --superclass-train all"
-    [ "$1" != guidance ] || mask='finediffusion --learn-guidance 2'
+    [ "$1" != guidance ] || mask='finediffusion --learn-guidance 1.5'
     watch=
     if [ "$4-$3" = steps-superclass ] && [ "$watch_pictures" != 0 ]; then
         watch="--eval-every $((steps / 8 > 0 ? steps / 8 : 1)) --eval-pictures $watch_pictures --eval-real $real"
@@ -188,7 +188,7 @@ time_steps() {
     rm -rf "$out/times"
     for method in $methods $methods $methods; do
         mask=$method
-        [ "$method" != guidance ] || mask='finediffusion --learn-guidance 2'
+        [ "$method" != guidance ] || mask='finediffusion --learn-guidance 1.5'
         # shellcheck disable=SC2086
         run_training "$out/times/run" --base "$base" --data "$data/train.tar" --taxonomy "$taxonomy" \
             --ranks "$ranks" --tune $mask --superclass "$rank" --superclass-train all --table-init base \
