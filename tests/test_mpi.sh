@@ -116,6 +116,16 @@ for n in 1 2 3; do
     same_as shards1 shards$n
 done
 
+# with pictures of their own for validation, which one process reads and all have looked at
+for n in 1 2; do
+    checks=$((checks + 1))
+    together $n ${run%% --val*} --val data --accumulate $((2 / n)) --steps 2 --out apart$n ||
+        fail "$n processes with validation data" "$(cat message)"
+    same_as apart1 apart$n
+done
+checks=$((checks + 1))
+together 2 ${run%% --val*} --val data --accumulate 1 --steps 3 --resume --out apart1 || fail "two on after one, with validation data" "$(cat message)"
+
 # with a prior, whose micro-batches have no rows of the table to fetch
 good sample --base $base --classes C,D --per-class 4 --guide none --sampler ddim --steps 3 --quiet --out prior
 for n in 1 2; do

@@ -810,12 +810,24 @@ out:
     return status;
 }
 
+/* Validation data of their own are looked at by every process, and stay open in the one that validates. */
+static enum fdit_status open_to_look(fdit_context *ctx, struct run *r, struct fdit_train_source **out)
+{
+    double fraction;
+    if (r->output.run || !r->o->validation || fdit_train_is_fraction(r->o->validation, &fraction))
+        return FDIT_OK;
+    return open_one(ctx, r, r->o->validation, fdit_train_source_taxonomy(r->data), true, out);
+}
+
 enum fdit_status fdit_run_identify(fdit_context *ctx, struct run *r)
 {
     enum fdit_status status = FDIT_OK;
+    struct fdit_train_source *looked_at = NULL;
+    TRY(open_to_look(ctx, r, &looked_at));
     const struct fdit_train_source *val = r->output.val.data == r->data ? NULL : r->output.val.data;
     fdit_phase_begin(ctx, fdit_train_source_size(r->data), "listing the pictures");
-    status = fdit_made_of_data(ctx, r->data, val, r->prior.data, looked, ctx, &r->identity);
+    status = fdit_made_of_data(ctx, r->data, looked_at ? looked_at : val, r->prior.data, looked, ctx,
+                               &r->identity);
     fdit_phase_end(ctx);
     TRY(status);
     fdit_phase_begin(ctx, 0, "comparing the weights' files");
@@ -824,5 +836,6 @@ enum fdit_status fdit_run_identify(fdit_context *ctx, struct run *r)
     TRY(status);
     TRY(fdit_made_of_json(ctx, &r->identity, &r->identity_json));
 out:
+    fdit_train_source_close(looked_at);
     return status;
 }
