@@ -288,6 +288,35 @@ elif [ -n "$peak" ]; then
         fail "$peak KiB measured, $planned bytes planned"
 fi
 
+# Where less is kept than the pictures of a full batch, an order that fits is kept all the same; a stream of events waits
+# for news afterwards instead of asking on.
+begin --base "$base" --picture-memory 100K
+curl -sN --max-time 600 -H "Authorization: Bearer $token" "${address}api/events" >events &
+listener=$!
+for k in $(seq 12); do
+    draw "{\"classes\":\"#5\",\"per-class\":8,\"seed\":$k,\"sampler\":\"ddim\",\"steps\":2}"
+    await "$order" done
+done
+api "picture?order=$order&picture=7"
+equal 'a picture of the last order' "$status" 200
+api 'order?order=1'
+equal 'an order that made room' "$status" 404
+ticks() { cut -d ' ' -f 14,15 "/proc/$child/stat" 2>/dev/null | awk '{ print $1 + $2 }'; }
+before=$(ticks)
+if [ -n "$before" ]; then
+    sleep 3
+    checks=$((checks + 1))
+    [ $(($(ticks) - before)) -lt 60 ] || fail "a server that has nothing to do takes $(($(ticks) - before)) ticks in 3 seconds"
+fi
+kill $listener
+wait $listener 2>/dev/null
+for wrong in '"clip-x0":0' '"no-clip-x0":0' '"clip-x0":"no"' '"clip-x0":1.5'; do
+    api draw -H 'Content-Type: application/json' -d "{\"classes\":\"#5\",$wrong}"
+    equal "$wrong" "$status" 400
+    each_word true answer "$wrong"
+done
+end
+
 # A base on latents: pictures in the making are seen by a linear map once one was decoded, and those that are done stay
 # the autoencoder's.
 vae=$source/tests/fixtures/vae

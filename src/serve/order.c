@@ -59,12 +59,14 @@ static enum fdit_status take_option(fdit_context *ctx, struct fdit_order *o, con
     if (!strcmp(name, "guide") && (!strncmp(text, "delta:", 6) || !strcmp(text, "base")))
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "\"guide\": %.4s... is another model; start 'serve' with --guide for it", text);
-    if ((!strcmp(name, "clip-x0") || !strcmp(name, "no-clip-x0")) && !strcmp(text, "false"))
+    const bool flag = fdit_option_find(fdit_sample_option_table, name)->arg == NULL;
+    if (flag && strcmp(text, "true") && strcmp(text, "false"))
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "\"%s\": %.40s is neither true nor false", name, text);
+    if (flag && !strcmp(text, "false"))
         return FDIT_OK;
     json_t *kept = json_string(text);
     if (!kept || json_object_set_new(o->asked, name, kept))
         FAIL(ctx, FDIT_ERROR_MEMORY, "out of memory for an order");
-    bool flag = fdit_option_find(fdit_sample_option_table, name)->arg == NULL;
     TRY(fdit_options_set(ctx, fdit_sample_option_table, &o->options, name,
                          flag ? NULL : json_string_value(kept)));
 out:

@@ -639,7 +639,8 @@ enum fdit_status fdit_studio_sheet(fdit_context *ctx, struct fdit_studio *s, int
     if (!begin_sheet(s))
         return fdit_fail(ctx, FDIT_INTERRUPTED, "the server is stopping");
     TRY(hold_order(ctx, s, id, &o));
-    snprintf(folder, sizeof folder, "%s/finediffusion-serve-XXXXXX", temporary ? temporary : "/tmp");
+    snprintf(folder, sizeof folder, "%s/finediffusion-serve-XXXXXX",
+             temporary && *temporary ? temporary : "/tmp");
     made = mkdtemp(folder);
     if (!made)
         TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: no folder for a contact sheet; set TMPDIR",
@@ -676,6 +677,8 @@ bool fdit_studio_next(struct fdit_studio *s, uint64_t *seen, struct fdit_json *b
     if (next) {
         fdit_order_put(b, NULL, next);
         *seen = next->changed;
+    } else if (s->version > *seen) {
+        *seen = s->version; /* what changed last is forgotten already */
     }
     pthread_mutex_unlock(&s->lock);
     return next != NULL;

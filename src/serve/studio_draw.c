@@ -55,6 +55,15 @@ static bool fill_round(struct fdit_studio *s)
     return true;
 }
 
+/* Whether picture i of the round is the first of its order. */
+static bool is_first(const struct fdit_studio *s, int i)
+{
+    int k = 0;
+    while (s->owners[k] != s->owners[i])
+        k++;
+    return k == i;
+}
+
 /* ------------------------------------------------------------------ while it draws */
 
 static bool is_wanted(const struct fdit_studio *s)
@@ -81,6 +90,7 @@ static int preview_place(const struct fdit_studio *s)
 static void make_preview(struct fdit_studio *s, int place)
 {
     struct fdit_studio_model *m = &s->models[s->owners[0]->model];
+    const int64_t order = s->owners[place]->id, number = (int64_t)s->places[place];
     const struct fdit_picture picture = { m->shown.size, m->shown.size, m->shown.channels, s->pixels };
     uint8_t *bytes = NULL;
     size_t n = 0;
@@ -95,9 +105,13 @@ static void make_preview(struct fdit_studio *s, int place)
     fdit_context_free(ctx);
     pthread_mutex_lock(&s->lock);
     s->preview.next = fdit_clock_seconds() + 50 * (fdit_clock_seconds() - begin);
-    fdit_free(s->preview.bytes);
-    s->preview.bytes = (char *)bytes;
-    s->preview.n = n;
+    if (s->preview.order == order && s->preview.picture == number) {
+        fdit_free(s->preview.bytes);
+        s->preview.bytes = (char *)bytes;
+        s->preview.n = n;
+    } else {
+        fdit_free(bytes); /* another was asked for meanwhile */
+    }
     pthread_cond_broadcast(&s->told);
     pthread_mutex_unlock(&s->lock);
 }
@@ -112,10 +126,9 @@ static void on_step(void *user, int step, int steps)
         s->told_at = now;
     for (int i = 0; i < s->in_round; i++) {
         struct fdit_order *o = s->owners[i];
-        bool first = !i || s->owners[i - 1] != o;
         o->step = step;
         o->steps = steps;
-        if (tell && first)
+        if (tell && is_first(s, i))
             fdit_studio_tell(s, o);
     }
     if (s->stopping || !is_wanted(s))
@@ -187,17 +200,17 @@ out:
         fail_round(s, fdit_context_message(ctx));
     pthread_mutex_lock(&s->lock);
     for (int i = 0; i < s->in_round; i++)
-        if (!i || s->owners[i] != s->owners[i - 1])
+        if (is_first(s, i))
             s->owners[i]->seconds += fdit_clock_seconds() - begin;
     pthread_mutex_unlock(&s->lock);
 }
 
 /* ------------------------------------------------------------------ the thread */
 
-/* Those that are done make room for the pictures of a round, the oldest first. */
+/* Those that are done make room for the pictures of the round that was filled, the oldest first. */
 static void forget_old(struct fdit_studio *s)
 {
-    const size_t round = (size_t)s->round * s->picture_most;
+    const size_t round = (size_t)s->in_round * s->picture_most;
     int kept = 0, excess = s->n_orders - FDIT_STUDIO_KEPT_ORDERS;
     for (int i = 0; i < s->n_orders; i++) {
         struct fdit_order *o = s->orders[i];
@@ -218,9 +231,9 @@ void *fdit_studio_work(void *user)
     pthread_mutex_lock(&s->lock);
     while (!s->stopping && !fdit_stopped(s->ctx)) {
         fdit_context *ctx = NULL;
-        s->in_round = 0;
+        const bool some = fill_round(s);
         forget_old(s);
-        if (!fill_round(s)) {
+        if (!some) {
             pthread_cond_wait(&s->work, &s->lock);
             continue;
         }
