@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "format/tensor.h"
 
+#include "core/finite.h"
 #include "core/half.h"
 
 #include <inttypes.h>
@@ -233,22 +234,10 @@ out:
     return status;
 }
 
-/* The sum has its top bit set where the exponent is all ones. */
-static bool all_finite(const float *x, size_t n)
-{
-    uint32_t any = 0;
-    for (size_t i = 0; i < n; i++) {
-        uint32_t bits;
-        memcpy(&bits, x + i, sizeof bits);
-        any |= (bits & 0x7fffffff) + 0x00800000;
-    }
-    return !(any >> 31);
-}
-
 static enum fdit_status refuse_nonfinite(fdit_context *ctx, const char *file, const struct fdit_st_tensor *t,
                                          size_t first, const float *x, size_t n)
 {
-    if (all_finite(x, n))
+    if (fdit_all_finite(x, n))
         return FDIT_OK;
     size_t i = 0, bad = 0;
     while (isfinite(x[i]))
