@@ -212,8 +212,8 @@ static struct gemm_config fitted(const struct opencl *cl, const struct gemm_shap
 /* What was tuned for the shape, NULL: nothing. A tile for many rows is not good for one. */
 bool fdit_gemm_same_product(const struct gemm_shape *a, const struct gemm_shape *b)
 {
-    return a->kind == b->kind && a->plain == b->plain && a->storage == b->storage && a->N == b->N &&
-           (a->K == b->K || a->kind == GEMM_DW);
+    return a->kind == b->kind && a->plain == b->plain && a->storage == b->storage &&
+           a->operands == b->operands && a->N == b->N && (a->K == b->K || a->kind == GEMM_DW);
 }
 
 int fdit_gemm_tuned_index(const struct opencl *cl, const struct gemm_shape *s)
@@ -221,34 +221,41 @@ int fdit_gemm_tuned_index(const struct opencl *cl, const struct gemm_shape *s)
     int i = 0;
     for (; i < cl->n_tuned; i++) {
         const struct gemm_tuned *t = &cl->tuned[i];
-        struct gemm_shape of = {
-            .kind = t->kind, .plain = t->plain, .storage = t->storage, .N = t->N, .K = t->K
-        };
+        struct gemm_shape of = { .kind = t->kind,
+                                 .plain = t->plain,
+                                 .storage = t->storage,
+                                 .N = t->N,
+                                 .K = t->K,
+                                 .operands = t->operands };
         if (fdit_gemm_same_product(&of, s))
             break;
     }
     return i;
 }
 
+/* A unit's tile counts where the unit has passed its trial, in this precision. */
 static const struct gemm_config *tuned_for(const struct opencl *cl, const struct gemm_shape *s)
 {
-    int i = s->vectors || s->operands != FDIT_F32 ? cl->n_tuned : fdit_gemm_tuned_index(cl, s);
-    return i < cl->n_tuned ? &cl->tuned[i].config : NULL;
+    int i = s->vectors ? cl->n_tuned : fdit_gemm_tuned_index(cl, s);
+    const struct gemm_config *c = i < cl->n_tuned ? &cl->tuned[i].config : NULL,
+                             *unit = fdit_gemm_unit(cl, s->operands);
+    bool refused =
+        c && c->engine == GEMM_MATRIX && !(unit && unit->unit == c->unit && unit->emulated == c->emulated);
+    return refused ? NULL : c;
 }
 
-/* The unit whose trial in this precision was good; NULL: none. */
-static const struct gemm_config *unit_for(const struct opencl *cl, const struct gemm_shape *s)
+const struct gemm_config *fdit_gemm_unit(const struct opencl *cl, enum fdit_dtype operands)
 {
-    const int at = opencl_unit_place(s->operands);
+    const int at = opencl_unit_place(operands);
     return at >= 0 && cl->units[at].config.engine == GEMM_MATRIX ? &cl->units[at].config : NULL;
 }
 
 struct gemm_config fdit_gemm_choose(const struct opencl *cl, const struct gemm_shape *s)
 {
-    const struct gemm_config *tuned = tuned_for(cl, s), *unit = unit_for(cl, s);
+    const struct gemm_config *tuned = tuned_for(cl, s), *unit = fdit_gemm_unit(cl, s->operands);
     bool forced = cl->gemm_forced.engine != GEMM_DEFAULT;
     struct gemm_config c = forced  ? cl->gemm_forced
-                           : tuned ? *tuned /* in f32: tune measured it beside the unit */
+                           : tuned ? *tuned /* tune measured it beside the unit */
                            : unit  ? *unit
                                    : fdit_gemm_default(cl, s);
     if (c.engine == GEMM_MATRIX && !s->vectors) { /* rows of tokens */
@@ -421,7 +428,7 @@ static struct gemm_shape shape_of(const struct fdit_op_shape *shape, bool plain)
 /* What the device's precision rounds to. Gradients have bf16's range and not f16's: in f16 they would need a
  * scale that changes with the loss. In int8 rows of tokens by weights that are kept so are multiplied as
  * whole numbers, and all else is as in bf16: vectors scale whole channels. */
-static enum fdit_dtype operands_of(const fdit_device *dev, const struct gemm_shape *s)
+enum fdit_dtype fdit_gemm_operands(const fdit_device *dev, const struct gemm_shape *s)
 {
     if (dev->precision == FDIT_F16)
         return s->kind == GEMM_FORWARD ? FDIT_F16 : FDIT_BF16;
@@ -472,7 +479,7 @@ void fdit_opencl_linear_prepare(fdit_device *dev, const struct fdit_op_shape *sh
     const struct fdit_weight_desc usual = { .n_out = shape->n_out, .n_in = shape->n_in };
     if (!s.plain)
         s.storage = fdit_opencl_weight_storage(dev, &usual);
-    s.operands = operands_of(dev, &s);
+    s.operands = fdit_gemm_operands(dev, &s);
     say_choice(opencl_of(dev), &s);
     fdit_gemm_prepare(dev, &s);
 }
@@ -480,11 +487,11 @@ void fdit_opencl_linear_prepare(fdit_device *dev, const struct fdit_op_shape *sh
 size_t fdit_opencl_linear_workspace(fdit_device *dev, const struct fdit_op_shape *shape)
 {
     struct gemm_shape plain = shape_of(shape, true), frozen = shape_of(shape, false);
-    plain.operands = frozen.operands = operands_of(dev, &plain);
+    plain.operands = frozen.operands = fdit_gemm_operands(dev, &plain);
     size_t a = fdit_gemm_workspace(opencl_of(dev), &plain), b = fdit_gemm_workspace(opencl_of(dev), &frozen);
     if (!shape->plain) { /* a weight may be kept as int8, which is not known here */
         frozen.storage = FDIT_I8;
-        frozen.operands = operands_of(dev, &frozen);
+        frozen.operands = fdit_gemm_operands(dev, &frozen);
         const size_t c = frozen.operands == FDIT_I8 ? fdit_gemm_workspace(opencl_of(dev), &frozen) : 0;
         a = c > a ? c : a;
     }
@@ -699,7 +706,7 @@ static void run_config(fdit_device *dev, const struct product *p, struct gemm_co
 
 static void run_product(fdit_device *dev, struct product *p)
 {
-    p->shape.operands = operands_of(dev, &p->shape);
+    p->shape.operands = fdit_gemm_operands(dev, &p->shape);
     run_config(dev, p, fdit_gemm_choose(opencl_of(dev), &p->shape));
 }
 

@@ -63,6 +63,10 @@ enum { GEMM_KINDS = GEMM_DW + 1 };
 bool fdit_gemm_unsaid(struct opencl *cl, const int what[4]);
 /* Floats of W as fdit_gemm_run wants it. */
 size_t fdit_gemm_matrix_floats(const struct opencl *cl, const struct gemm_shape *shape);
+/* What the device's precision makes of a product's operands. */
+enum fdit_dtype fdit_gemm_operands(const fdit_device *dev, const struct gemm_shape *shape);
+/* The unit that passed its trial for operands of this type; NULL: none. */
+const struct gemm_config *fdit_gemm_unit(const struct opencl *cl, enum fdit_dtype operands);
 /* The products that an op of this shape may run; returns how many, at most 2. */
 int fdit_gemm_shapes_of(const struct fdit_op_shape *op, struct gemm_shape out[2]);
 

@@ -38,7 +38,7 @@ struct gemm_config {
 struct gemm_tuned {
     enum gemm_kind kind;
     bool plain;
-    enum fdit_dtype storage;
+    enum fdit_dtype storage, operands;
     int N, K;
     struct gemm_config config;
 };

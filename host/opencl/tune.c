@@ -16,7 +16,9 @@
 #include "clblast.h"
 #include "core/clock.h"
 #include "core/mem.h"
+#include "core/half.h"
 #include "gemm.h"
+#include "matrix.h"
 #include "tuned.h"
 
 #include <math.h>
@@ -43,6 +45,8 @@ struct tune {
     struct subject subjects[TUNED];
     int n;
     fdit_buffer *w, *a, *y;
+    float *numbers; /* of the matrices */
+    size_t w_floats;
     float *host, *wanted; /* of a result */
     size_t y_floats;      /* the largest result */
     char why[256];        /* of what was refused last */
@@ -64,6 +68,11 @@ static void take_shapes(struct tune *t, const struct fdit_op_shape *ops, size_t 
         struct gemm_shape of[2];
         if (fdit_gemm_shapes_of(&ops[i], of) == 0 || ops[i].tokens == 1)
             continue;
+        of[0].storage = fdit_opencl_weight_storage(
+            t->dev, &(struct fdit_weight_desc){ .n_out = ops[i].n_out, .n_in = ops[i].n_in });
+        if (of[0].plain)
+            of[0].storage = FDIT_F32;
+        of[0].operands = fdit_gemm_operands(t->dev, &of[0]);
         struct subject s = { .shape = of[0] };
         bool known = of[0].M < 32 || of[0].N < 32;
         for (int k = 0; k < t->n; k++)
@@ -101,15 +110,40 @@ static enum fdit_status make_buffers(struct tune *t)
     TRY(fdit_device_reserve(t->ctx, t->dev, scratch));
     TRY(fdit_alloc(t->ctx, most, sizeof(float), &t->host));
     TRY(fdit_alloc(t->ctx, t->y_floats, sizeof(float), &t->wanted));
+    TRY(fdit_alloc(t->ctx, w, sizeof(float), &t->numbers));
+    t->w_floats = w;
     uint32_t x = 1;
     for (size_t i = 0; i < most; i++) {
         x = x * 1664525u + 1013904223u;
         t->host[i] = (float)(x >> 8) / 8388608.0f - 1.0f;
     }
-    fdit_write(t->dev, fdit_tensor_of(t->w, FDIT_F32), t->host, w);
+    memcpy(t->numbers, t->host, w * sizeof(float));
     fdit_write(t->dev, fdit_tensor_of(t->a, FDIT_F32), t->host, a);
 out:
     return status;
+}
+
+/* The matrices in the type that the product's are kept in; int8: with scales of 1. */
+static void give_matrix(struct tune *t, const struct gemm_shape *s)
+{
+    const struct fdit_weight_desc desc = { .storage = FDIT_I8, .n_out = s->N, .n_in = s->K };
+    size_t n = fdit_gemm_matrix_floats(opencl_of(t->dev), s);
+    char *to = (char *)t->host; /* between two results nothing else is in it */
+    if (s->storage == FDIT_F32) {
+        fdit_write(t->dev, fdit_tensor_of(t->w, FDIT_F32), t->numbers, n);
+        return;
+    }
+    for (size_t i = 0; s->storage == FDIT_I8 && i < n; i++)
+        to[i] = (char)(signed char)(127 * t->numbers[i]);
+    if (s->storage == FDIT_BF16)
+        fdit_f32_to_bf16(n, t->numbers, (uint16_t *)(void *)to);
+    else if (s->storage == FDIT_F16)
+        fdit_f32_to_f16(n, t->numbers, (uint16_t *)(void *)to);
+    fdit_opencl_write(t->dev, t->w, 0, to, n * fdit_dtype_bytes(s->storage));
+    if (s->storage == FDIT_I8)
+        fdit_fill(t->dev,
+                  (struct fdit_tensor){ t->w, fdit_opencl_weight_scales(opencl_of(t->dev), &desc), FDIT_F32 },
+                  (size_t)s->N, 1.0f);
 }
 
 /* ------------------------------------------------------------------------------------ measuring */
@@ -142,6 +176,7 @@ static double seconds_of(struct tune *t, const struct subject *s, const struct g
 /* Infinite: refused. Gives up early when the first run takes three times `hopeless`. */
 static double measure(struct tune *t, const struct subject *s, const struct gemm_config *c, double hopeless)
 {
+    give_matrix(t, &s->shape);
     run(t, s, c); /* builds it */
     fdit_opencl_sync(t->dev);
     if (!fine(t))
@@ -157,12 +192,26 @@ static double measure(struct tune *t, const struct subject *s, const struct gemm
     return fine(t) ? best : INFINITY;
 }
 
-/* The result is that of `before`: in every bit, or to rounding. */
+/* The usual tile of the unit that passed its trial; engine GEMM_DEFAULT: none did. */
+static struct gemm_config unit_of(const struct tune *t, enum fdit_dtype operands)
+{
+    const struct gemm_config *unit = fdit_gemm_unit(opencl_of(t->dev), operands);
+    struct gemm_config c = unit ? *unit : (struct gemm_config){ .engine = GEMM_DEFAULT };
+    if (unit && !c.parts)
+        c.parts = fdit_matrix_parts(operands);
+    if (unit)
+        fdit_matrix_fit(&c, opencl_of(t->dev)->local_bytes);
+    return c;
+}
+
+/* The result is that of our default, in every bit, or to rounding; a unit's that of its usual tile. */
 static bool agrees(struct tune *t, const struct subject *s, const struct gemm_config *c, bool bits)
 {
     size_t n = (size_t)s->shape.M * (size_t)s->shape.N;
     struct fdit_tensor y = fdit_tensor_of(t->y, FDIT_F32);
     struct gemm_config ours = fdit_gemm_default(opencl_of(t->dev), &s->shape);
+    if (c->engine == GEMM_MATRIX)
+        ours = unit_of(t, s->shape.operands);
     run(t, s, &ours);
     bool read = fdit_read(t->ctx, t->dev, y, t->wanted, n) == FDIT_OK;
     fdit_fill(t->dev, y, n, NAN);
@@ -235,6 +284,32 @@ static int candidates(const struct opencl *cl, struct gemm_config *out)
     return n;
 }
 
+/* Tiles of a unit, of up to 64 numbers a work-item; an emulation's are small, as a compiler takes minutes. */
+static int unit_candidates(const struct tune *t, enum fdit_dtype operands, struct gemm_config *out, int n)
+{
+    static const int sides[] = { 32, 64, 128, 256 };
+    const struct opencl *cl = opencl_of(t->dev);
+    const struct gemm_config usual = unit_of(t, operands);
+    for (int i = 0; usual.engine == GEMM_MATRIX && i < 64; i++)
+        for (int waves = 1; waves <= 8; waves *= 2) {
+            struct gemm_config c = usual;
+            c.tm = sides[i % 4];
+            c.tn = sides[i / 4 % 4];
+            c.step = i / 16 % 2 ? 32 : 16;
+            c.group = i / 32 ? 128 : 256;
+            if (usual.emulated)
+                c.group = i / 32 ? 32 : 64;
+            c.waves = waves;
+            int each = c.tm * c.tn / c.group;
+            bool fits =
+                fdit_matrix_valid(&c) && each >= 16 && each <= 64 && (size_t)c.group <= cl->group_items &&
+                fdit_matrix_local_bytes(&c) <= cl->local_bytes && (!usual.emulated || c.tm * c.tn <= 4096);
+            if (fits && n < CANDIDATES)
+                out[n++] = c;
+        }
+    return n;
+}
+
 /* n becomes at most `most` (0: any number), spread evenly over the list. */
 static int thin_out(struct gemm_config *list, int n, int most)
 {
@@ -243,6 +318,20 @@ static int thin_out(struct gemm_config *list, int n, int most)
     for (int i = 0; i < most; i++)
         list[i] = list[(2 * i + 1) * n / (2 * most)];
     return most;
+}
+
+/* Tiles of the unit, and those of the other engines where the unit need not be the faster one. */
+static int of_kind(const struct tune *t, enum fdit_dtype operands, struct gemm_config *out)
+{
+    const int most = t->options->candidates;
+    int n = thin_out(out, unit_candidates(t, operands, out, 0), most);
+    if (n && operands != FDIT_F32)
+        return n;
+    struct gemm_config others[CANDIDATES];
+    const int k = thin_out(others, candidates(opencl_of(t->dev), others), most);
+    for (int i = 0; i < k && n < CANDIDATES; i++)
+        out[n++] = others[i];
+    return n;
 }
 
 /* Tries one configuration on one product. */
@@ -350,7 +439,7 @@ static enum fdit_status tune_clblast(struct tune *t)
     char why[CLBLAST_TEXT], what[160];
     double least = INFINITY;
     int n = t->options->library_trials;
-    if (!fdit_clblast_built_in() || n < 1)
+    if (!fdit_clblast_built_in() || n < 1 || t->dev->precision != FDIT_F32)
         return FDIT_OK;
     TRY(fdit_alloc(t->ctx, (size_t)n + 2, sizeof *trials, &trials));
     n = choose_trials(cl, trials, n);
@@ -396,12 +485,12 @@ static void keep(struct tune *t)
     for (int i = 0; i < t->n; i++) {
         const struct gemm_shape *s = &t->subjects[i].shape;
         int at = fdit_gemm_tuned_index(cl, s);
-        if (at == TUNED ||
-            t->subjects[i].best.engine == GEMM_MATRIX) /* a unit's verdict, not tune, keeps it */
+        if (at == TUNED)
             continue;
         cl->tuned[at] = (struct gemm_tuned){ .kind = s->kind,
                                              .plain = s->plain,
                                              .storage = s->storage,
+                                             .operands = s->operands,
                                              .N = s->N,
                                              .K = s->kind == GEMM_DW ? 0 : s->K,
                                              .config = t->subjects[i].best };
@@ -431,7 +520,7 @@ enum fdit_status fdit_opencl_tune(fdit_context *ctx, fdit_device *dev, const str
 {
     enum fdit_status status = FDIT_OK;
     struct opencl *cl = opencl_of(dev);
-    struct gemm_config all[CANDIDATES];
+    struct gemm_config all[3][CANDIDATES];
     struct tune *t = NULL;
     TRY(fdit_alloc(ctx, 1, sizeof *t, &t));
     *t = (struct tune){ .ctx = ctx, .dev = dev, .options = options };
@@ -440,12 +529,17 @@ enum fdit_status fdit_opencl_tune(fdit_context *ctx, fdit_device *dev, const str
     if (t->n == 0)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "none of the products has 32 rows and columns");
     TRY(make_buffers(t));
-    int count = thin_out(all, candidates(cl, all), options->candidates), kinds[3] = { 0 }, n_kinds = 0;
-    for (int i = 0; i < t->n; i++)
-        n_kinds += kinds[t->subjects[i].shape.kind]++ == 0;
-    t->all = n_kinds * (count + (cl->is_cpu ? 2 : 0)) +
-             (t->n - n_kinds) * (count < FINALISTS ? count : FINALISTS) +
-             (fdit_clblast_built_in() ? options->library_trials : 0);
+    int counts[3] = { 0 }, kinds[3] = { 0 };
+    for (int i = 0; i < t->n; i++) {
+        const int kind = (int)t->subjects[i].shape.kind;
+        if (!kinds[kind]++)
+            counts[kind] = of_kind(t, t->subjects[i].shape.operands, all[kind]);
+    }
+    for (int kind = 0; kind < 3; kind++)
+        t->all +=
+            (kinds[kind] ? counts[kind] + (cl->is_cpu ? 2 : 0) : 0) +
+            (kinds[kind] > 1 ? (kinds[kind] - 1) * (counts[kind] < FINALISTS ? counts[kind] : FINALISTS) : 0);
+    t->all += (fdit_clblast_built_in() ? options->library_trials : 0);
     for (int i = 0; i < t->n; i++) {
         struct subject *s = &t->subjects[i];
         s->best = s->before = fdit_gemm_choose(cl, &s->shape);
@@ -460,7 +554,7 @@ enum fdit_status fdit_opencl_tune(fdit_context *ctx, fdit_device *dev, const str
         }
     }
     for (int kind = 0; kind < 3; kind++)
-        TRY(tune_kind(t, (enum gemm_kind)kind, all, count));
+        TRY(tune_kind(t, (enum gemm_kind)kind, all[kind], counts[kind]));
     TRY(tune_clblast(t));
     keep(t);
     report(t);
@@ -468,6 +562,7 @@ enum fdit_status fdit_opencl_tune(fdit_context *ctx, fdit_device *dev, const str
 out:
     if (t) {
         fdit_free(t->wanted);
+        fdit_free(t->numbers);
         fdit_free(t->host);
         fdit_buffer_free(t->y);
         fdit_buffer_free(t->a);

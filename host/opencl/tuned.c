@@ -9,7 +9,8 @@
  *     dw plain f32 384 0 registers im=8 vw=16 nv=2 group=8
  *     end 3
  *
- * A product's line: kind, how its matrix lies and is stored, N, K (0: any), configuration. Without
+ * A product's line: kind, how its matrix lies and is stored, N, K (0: any), "in bf16" where operands are not
+ * f32, configuration. Without
  * the last line, or with one that cannot be read, the file counts as none. */
 #include "tuned.h"
 
@@ -25,7 +26,9 @@
 
 static const char first_line[] = "finediffusion tuned 1";
 static const char *const kinds[] = { "forward", "dx", "dw" };
-static const enum fdit_dtype storages[] = { FDIT_F32, FDIT_F16, FDIT_BF16, FDIT_I8 };
+enum { STORAGES = 4 };
+static const enum fdit_dtype storages[STORAGES] = { FDIT_F32, FDIT_F16, FDIT_BF16, FDIT_I8 };
+static const enum fdit_dtype multiplied[UNIT_TYPES] = { FDIT_F32, FDIT_BF16X3, FDIT_F16, FDIT_BF16, FDIT_I8 };
 
 static enum fdit_status path_of(const struct opencl *cl, bool make, char **out)
 {
@@ -33,9 +36,19 @@ static enum fdit_status path_of(const struct opencl *cl, bool make, char **out)
     return fdit_opencl_cache_path(key, make, "tuned", out);
 }
 
+static bool type_of(const char *name, const enum fdit_dtype *types, int n, enum fdit_dtype *out)
+{
+    for (int i = 0; i < n; i++)
+        if (strcmp(name, fdit_dtype_name(types[i])) == 0) {
+            *out = types[i];
+            return true;
+        }
+    return false;
+}
+
 static bool read_product(const char *line, struct gemm_tuned *out)
 {
-    char kind[16], lies[16], storage[16];
+    char kind[16], lies[16], storage[16], operands[16];
     int used = 0, found = 0;
     if (sscanf(line, "%15s %15s %15s %d %d %n", kind, lies, storage, &out->N, &out->K, &used) != 5 || !used ||
         out->N < 1 || out->K < 0)
@@ -45,14 +58,17 @@ static bool read_product(const char *line, struct gemm_tuned *out)
             out->kind = (enum gemm_kind)i;
             found++;
         }
-    for (int i = 0; i < 4; i++)
-        if (strcmp(storage, fdit_dtype_name(storages[i])) == 0) {
-            out->storage = storages[i];
-            found++;
-        }
+    found += type_of(storage, storages, STORAGES, &out->storage);
+    line += used;
+    out->operands = FDIT_F32;
+    if (sscanf(line, "in %15s %n", operands, &used) == 1) {
+        if (!type_of(operands, multiplied, UNIT_TYPES, &out->operands))
+            return false;
+        line += used;
+    }
     out->plain = strcmp(lies, "plain") == 0;
     return found == 2 && (out->plain || strcmp(lies, "weight") == 0) &&
-           fdit_gemm_config_parse(line + used, &out->config) && out->config.engine != GEMM_DEFAULT;
+           fdit_gemm_config_parse(line, &out->config) && out->config.engine != GEMM_DEFAULT;
 }
 
 /* Into cl->tuned; `clblast` [CLBLAST_TEXT + 16] becomes its parameters, or "". */
@@ -143,10 +159,13 @@ enum fdit_status fdit_opencl_tuned_save(fdit_context *ctx, const fdit_device *de
         n += (size_t)snprintf(text + n, room - n, "clblast %s\n", cl->clblast.text);
     for (int i = 0; i < cl->n_tuned; i++) {
         const struct gemm_tuned *t = &cl->tuned[i];
-        char config[GEMM_TEXT];
+        char config[GEMM_TEXT], in[24] = "";
         fdit_gemm_config_text(&t->config, config);
-        n += (size_t)snprintf(text + n, room - n, "%s %s %s %d %d %s\n", kinds[t->kind],
-                              t->plain ? "plain" : "weight", fdit_dtype_name(t->storage), t->N, t->K, config);
+        if (t->operands != FDIT_F32)
+            snprintf(in, sizeof in, "in %s ", fdit_dtype_name(t->operands));
+        n += (size_t)snprintf(text + n, room - n, "%s %s %s %d %d %s%s\n", kinds[t->kind],
+                              t->plain ? "plain" : "weight", fdit_dtype_name(t->storage), t->N, t->K, in,
+                              config);
     }
     n += (size_t)snprintf(text + n, room - n, "end %d\n", cl->n_tuned);
     TRY(fdit_file_write(ctx, path, false, text, n));
