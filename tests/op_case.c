@@ -269,14 +269,32 @@ static void reference(struct op_case *c, const char *variant)
     fdit_probe_run_end(&r);
 }
 
-/* A value that is not finite, put into each input in turn, must come out wherever the reference
- * lets it out, and nowhere else. */
+enum { POISONS = 3, FEW = 6 };
+static const struct {
+    float value;
+    const char *name;
+} poison[POISONS] = { { NAN, "a NaN" }, { INFINITY, "an infinity" }, { -INFINITY, "a negative infinity" } };
+
+/* poison[k] in element `at` of the slot. */
+static void check_poisoned(struct op_case *c, fdit_device *dev, const char *variant,
+                           struct fdit_probe_slot *s, size_t at, int k)
+{
+    const float old = s->data[at];
+    struct fdit_probe_run r;
+    char label[128];
+    snprintf(label, sizeof label, "%s, %s in %s at %zu", variant, poison[k].name, s->name, at);
+    s->data[at] = poison[k].value;
+    reference(c, "reference");
+    run_case(c, dev, FDIT_PROBE_ALL, label, &r);
+    check_values(c, label, &r, k > 0 && c->has_limits);
+    fdit_probe_run_end(&r);
+    s->data[at] = old;
+}
+
+/* A value that is not finite, put into each input in turn, into each element where they are few, must come out
+ * wherever the reference lets it out, and nowhere else. */
 static void check_poison(struct op_case *c, fdit_device *dev, const char *variant)
 {
-    const struct {
-        float value;
-        const char *name;
-    } poison[] = { { NAN, "a NaN" }, { INFINITY, "an infinity" } };
     for (int i = 0; i < c->p.n_slots; i++) {
         struct fdit_probe_slot *s = &c->p.slots[i];
         if (s->role == FDIT_PROBE_OUT || s->type != FDIT_F32 || s->partly_read)
@@ -284,19 +302,10 @@ static void check_poison(struct op_case *c, fdit_device *dev, const char *varian
         /* a row that becomes int8 is then NaN throughout, and so has no limits */
         const bool whole =
             c->p.op == FDIT_OP_LINEAR && fdit_device_precision(dev) == FDIT_I8 && !strcmp(s->name, "x");
-        for (int k = 0; k < (whole ? 1 : 2); k++) {
-            float *at = s->data + (size_t)test_int(&c->rng, (int)s->n), old = *at;
-            char label[128];
-            snprintf(label, sizeof label, "%s, %s in %s at %zu", variant, poison[k].name, s->name,
-                     (size_t)(at - s->data));
-            *at = poison[k].value;
-            reference(c, "reference");
-            struct fdit_probe_run r;
-            run_case(c, dev, FDIT_PROBE_ALL, label, &r);
-            check_values(c, label, &r, k == 1 && c->has_limits);
-            fdit_probe_run_end(&r);
-            *at = old;
-        }
+        const bool few = s->n <= FEW;
+        for (int k = 0; k < (whole ? 1 : POISONS); k++)
+            for (size_t at = 0; at < (few ? s->n : 1); at++)
+                check_poisoned(c, dev, variant, s, few ? at : (size_t)test_int(&c->rng, (int)s->n), k);
     }
 }
 

@@ -3,7 +3,7 @@
  * for what is compared.
  *
  * FDIT_TEST_DEVICE: the device to test (cpu, opencl:0:0, opencl+bf16, ...); otherwise all usable ones, those
- * of OpenCL in test_ops_opencl and the others in test_ops.
+ * of OpenCL in test_ops_opencl and the others, also in bf16 and int8, in test_ops.
  * FDIT_TEST_SEED repeats a run, CK_RUN_CASE chooses one op, and FDIT_TEST_MAX_ELEMENTS leaves out
  * calls with more elements, for simulators of devices. */
 #include "op_case.h"
@@ -480,9 +480,9 @@ struct heads_shape {
     int samples, rows, heads, head_size;
 };
 static const struct heads_shape heads_shapes[] = {
-    { 1, 1, 1, 1 },     { 2, 3, 2, 5 },    { 1, 17, 3, 8 },   { 2, 33, 2, 72 }, { 1, 257, 1, 64 },
-    { 1, 255, 1, 128 }, { 1, 256, 2, 72 }, { 3, 16, 6, 64 },  { 2, 65, 1, 31 }, { 1, 31, 2, 127 },
-    { 1, 35, 1, 72 },   { 1, 37, 2, 9 },   { 1, 19, 1, 128 },
+    { 1, 1, 1, 1 },    { 1, 2, 1, 1 },     { 2, 3, 2, 5 },    { 1, 17, 3, 8 },   { 2, 33, 2, 72 },
+    { 1, 257, 1, 64 }, { 1, 255, 1, 128 }, { 1, 256, 2, 72 }, { 3, 16, 6, 64 },  { 2, 65, 1, 31 },
+    { 1, 31, 2, 127 }, { 1, 35, 1, 72 },   { 1, 37, 2, 9 },   { 1, 19, 1, 128 },
 };
 enum { N_HEADS_SHAPES = sizeof heads_shapes / sizeof *heads_shapes };
 
@@ -520,7 +520,7 @@ START_TEST(attention)
         for (int lse = 0; lse < 2; lse++) {
             struct op_case *c = attention_case(heads_shapes[i], lse, 1);
             c->p.allowed = attention_allowed(c->p.allowed, 1e-4);
-            c->no_poison = i > 3;
+            c->no_poison = i > 4;
             case_check(c);
         }
     /* Scores in the hundreds: exp of anything but (score - maximum) would overflow. 16 bits have them to 1.
@@ -567,7 +567,7 @@ START_TEST(attention_backward)
             case_reference(forward, k ? "lse" : "out", k ? lse->data : out->data);
         }
         c->p.allowed = attention_allowed(1e-10, 1e-3);
-        c->no_poison = i > 2;
+        c->no_poison = i > 3;
         case_check(c);
     }
 }
@@ -758,6 +758,14 @@ static int run_on(fdit_context *ctx, const char *spec)
 #define TEST_OPS_OPENCL 0
 #endif
 
+/* Whether the device has its precision. */
+static bool opens(fdit_context *ctx, const char *spec)
+{
+    bool does = op_devices_open(ctx, spec) == FDIT_OK;
+    op_devices_close();
+    return does;
+}
+
 static bool is_ours(const struct fdit_device_entry *e)
 {
     bool opencl = strncmp(e->spec, "opencl", 6) == 0;
@@ -781,13 +789,16 @@ int main(void)
         fprintf(stderr, "%s\n", fdit_context_message(ctx));
         result = EXIT_FAILURE;
     }
-    for (size_t i = 0; i < n; i++) {
-        if (!is_ours(&entries[i]))
-            continue;
-        int one = run_on(ctx, entries[i].spec);
-        if (result != EXIT_FAILURE)
-            result = one;
-    }
+    for (size_t i = 0; i < n; i++)
+        for (int k = 0; is_ours(&entries[i]) && k < 3; k++) {
+            char spec[64];
+            snprintf(spec, sizeof spec, "%s%s", entries[i].spec, k == 0 ? "" : k == 1 ? "+bf16" : "+int8");
+            if (k && (TEST_OPS_OPENCL || !opens(ctx, spec)))
+                continue;
+            int one = run_on(ctx, spec);
+            if (result != EXIT_FAILURE)
+                result = one;
+        }
     fdit_devices_list_free(entries, n);
     fdit_context_free(ctx);
     return result;

@@ -4,11 +4,11 @@
  * are f32.
  *
  * The tiling, and the order of every sum, are those of attention_kernels.c. Here one multiply-add
- * takes two neighbouring k of a product, so that each operand lies in pairs along k: S = Q K^T, dP
- * = dO V^T     Q, dO: rows of pairs [dh / 2]; K^T, V^T: panels [dh / 2][32 keys] O = P V, dQ = dS K
- * P, dS: rows of pairs [keys / 2]; V, K: [keys / 2][dh] dV = P^T dO, dK = dS^T Q   P, dS: [queries
- * / 2][keys];      dO, Q: [queries / 2][dh] Pairs that are filled up hold zeros in one operand and
- * finite numbers in the other.
+ * takes two neighbouring k of a product, so that each operand lies in pairs along k:
+ *     S = Q K^T, dP = dO V^T     Q, dO: rows of pairs [dh / 2]; K^T, V^T: panels [dh / 2][32 keys]
+ *     O = P V, dQ = dS K         P, dS: rows of pairs [keys / 2]; V, K: [keys / 2][dh]
+ *     dV = P^T dO, dK = dS^T Q   P, dS: [queries / 2][keys]; dO, Q: [queries / 2][dh]
+ * Pairs that are filled up hold zeros in both operands: NaN and infinity stay where they belong.
  *
  * Scores are computed in units of ln 2: P is then a power of two with a short series. */
 #include "cpu/attention_sizes.h"
@@ -119,10 +119,10 @@ FDIT_KERNEL void store_scaled_row(float *to, const float *from, int dh, float sc
     }
 }
 
-/* 2^x for x up to 1, relative error 4e-6; 0 from -126 down. NaN stays. */
+/* 2^x, relative error 4e-6; 0 from -126 down, infinity from 128 up. NaN stays. */
 FDIT_KERNEL __m512 power_of_2(__m512 x)
 {
-    x = _mm512_min_ps(_mm512_set1_ps(1.0f), x);
+    x = _mm512_min_ps(_mm512_set1_ps(150.0f), x);
     x = _mm512_max_ps(_mm512_set1_ps(-150.0f), x);
     __m512 k = _mm512_roundscale_ps(x, 0), r = x - k;
     __m512 q = _mm512_set1_ps(9.6180991e-3f);
@@ -342,6 +342,26 @@ static void load_queries(const struct fdit_cpu_attention_head *h, int begin, int
     }
 }
 
+/* The first of each pair, n of them `stride` apart. */
+static void clear_seconds(uint32_t *pairs, size_t stride, int n)
+{
+    for (int i = 0; i < n; i++)
+        pairs[(size_t)i * stride] &= 0xffffu;
+}
+
+/* The halves of pairs that fill up an odd number of queries or keys: an infinite q or k makes them NaN, and
+ * the zero that each is multiplied by would not end that. */
+static void clear_fillers(const struct backward *f, int n, int keys, bool columns_too, bool rows_too)
+{
+    if (columns_too && n % 2) {
+        const size_t last = (size_t)(n / 2) * P_STRIDE;
+        clear_seconds(f->p_columns + last, 1, keys);
+        clear_seconds(f->ds_columns + last, 1, keys);
+    }
+    if (rows_too && keys % 2)
+        clear_seconds(f->ds_rows + keys / 2, BPAIR_STRIDE, n);
+}
+
 /* P = 2^(S - lse) and dS = P (dP - delta) for the loaded tiles, in the orders that are wanted. */
 static void scores(const struct backward *f, int n, int keys, int dh, bool columns_too, bool rows_too)
 {
@@ -375,6 +395,7 @@ static void scores(const struct backward *f, int n, int keys, int dh, bool colum
                                     round_2(ds[i][0], ds[i][1]));
         }
     }
+    clear_fillers(f, n, keys, columns_too, rows_too);
 }
 
 /* dV (+)= P^T dO, dK (+)= dS^T Q (Q carries the scale). */
