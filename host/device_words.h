@@ -17,16 +17,17 @@
 #define FDIT_TUNE_OFF "FINEDIFFUSION_OPENCL_GEMM=default"
 #define FDIT_TUNE_ABOUT                                                                        \
     "Times the matrix products of a model in every way that an OpenCL device offers: the "     \
-    "program's own kernels with many tile sizes, and CLBlast with the parameters of many "     \
-    "GPUs. The fastest way that gives the right result is stored for this device and driver "  \
-    "in the cache folder ($FINEDIFFUSION_CACHE, else ~/.cache/finediffusion) and used from "   \
-    "then on.\n\n"                                                                             \
+    "program's own kernels with many tile sizes, a matrix unit that passed its test, and, in " \
+    "f32, CLBlast with the parameters of many GPUs. The fastest way that gives the right "     \
+    "result is stored for this device, driver and --precision in the cache folder "            \
+    "($FINEDIFFUSION_CACHE, else ~/.cache/finediffusion) and used from then on.\n\n"           \
     "PROBLEM is a model in the words of 'bench'; the default is fine-tuning DiT-S/2 and "      \
-    "DiT-XL/2 in float32. This takes minutes; Ctrl-C stores nothing. 'finediffusion devices' " \
+    "DiT-XL/2. This takes minutes; Ctrl-C stores nothing. 'finediffusion devices' "            \
     "shows which devices are tuned, 'finediffusion bench' before and after shows the gain."
 #define FDIT_TUNE_EXAMPLES                                               \
     "  finediffusion tune --device gpu\n"                                \
     "  finediffusion tune --device opencl:0:0 'train full DiT-B/2 b8'\n" \
+    "  finediffusion tune --precision bf16 'sample DiT-XL/2 b4'\n"       \
     "  finediffusion tune --clblast 0 'train DiT-S/2 b4'\n"
 
 /* `finediffusion help devices` */

@@ -291,8 +291,8 @@ static void check_poisoned(struct op_case *c, fdit_device *dev, const char *vari
     s->data[at] = old;
 }
 
-/* A value that is not finite, put into each input in turn, into each element where they are few, must come out
- * wherever the reference lets it out, and nowhere else. */
+/* A value that is not finite, put into each input in turn, into each element where they are few, must come
+ * out wherever the reference lets it out, and nowhere else. */
 static void check_poison(struct op_case *c, fdit_device *dev, const char *variant)
 {
     for (int i = 0; i < c->p.n_slots; i++) {

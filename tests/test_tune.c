@@ -52,12 +52,18 @@ static void teardown(void)
     fdit_context_free(ctx);
 }
 
-static fdit_device *open_device(void)
+static fdit_device *open_in(enum fdit_dtype precision)
 {
+    const struct fdit_device_options options = { .spec = spec, .precision = precision };
     fdit_device *dev;
-    ck_assert_ok(ctx, fdit_devices_open_one(ctx, &(struct fdit_device_options){ .spec = spec }, &dev));
+    ck_assert_ok(ctx, fdit_devices_open_one(ctx, &options, &dev));
     ck_assert(dev->info.tunable);
     return dev;
+}
+
+static fdit_device *open_device(void)
+{
+    return open_in(FDIT_F32);
 }
 
 /* y = x W^T of the first shape. */
@@ -177,6 +183,9 @@ START_TEST(files)
         "finediffusion tuned 1\nforward weight f99 64 48 tile im=4 nv=4 step=16\nend 1\n",
         "finediffusion tuned 1\nforward weight f32 -64 48 tile im=4 nv=4 step=16\nend 1\n",
         "finediffusion tuned 1\nforward weight f32 64 48 default\nend 1\n",
+        "finediffusion tuned 1\nforward weight bf16 64 48 in f99 tile im=4 nv=4 step=16\nend 1\n",
+        "finediffusion tuned 1\nforward weight bf16 64 48 in bf16\nend 1\n",
+        "finediffusion tuned 1\nforward weight bf16 64 48 bf16 tile im=4 nv=4 step=16\nend 1\n",
         "finediffusion tuned 1\nend 0\nforward weight f32 64 48 tile im=4 nv=4 step=16\n",
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -207,6 +216,94 @@ START_TEST(files)
     fdit_device_close(dev);
     fdit_free(good);
     fdit_free(where);
+}
+END_TEST
+
+/* Each precision has lines of its own, by what its products multiply and how their weights are kept, and
+ * takes the place of no other's. In int8 a product of small weights is one of bf16. */
+START_TEST(precisions)
+{
+    static const struct fdit_op_shape products[] = {
+        { .op = FDIT_OP_LINEAR, .samples = 1, .tokens = 32, .n_in = 64, .n_out = 96 },
+        { .op = FDIT_OP_LINEAR, .samples = 1, .tokens = 32, .n_in = 32, .n_out = 96 },
+        { .op = FDIT_OP_LINEAR_DX, .samples = 1, .tokens = 32, .n_in = 64, .n_out = 96 },
+        { .op = FDIT_OP_LINEAR_DW, .samples = 1, .tokens = 32, .n_in = 64, .n_out = 96 },
+    };
+    static const struct {
+        enum fdit_dtype precision;
+        const char *lines[4];
+    } wanted[] = {
+        { FDIT_F32,
+          { "forward weight f32 96 64 registers ", "forward weight f32 96 32 registers ",
+            "dx weight f32 64 96 registers ", "dw plain f32 64 0 registers " } },
+        { FDIT_BF16,
+          { "forward weight bf16 96 64 in bf16 ", "forward weight bf16 96 32 in bf16 ",
+            "dx weight bf16 64 96 in bf16 ", "dw plain f32 64 0 in bf16 " } },
+        { FDIT_F16,
+          { "forward weight f16 96 64 in f16 ", "forward weight f16 96 32 in f16 ",
+            "dx weight f16 64 96 in bf16 ", "dw plain f32 64 0 in bf16 " } },
+        { FDIT_I8,
+          { "forward weight int8 96 64 in int8 ", "forward weight bf16 96 32 in bf16 ",
+            "dx weight int8 64 96 in bf16 ", "dw plain f32 64 0 in bf16 " } },
+        { FDIT_BF16X3,
+          { "forward weight f32 96 64 in bf16x3 ", "forward weight f32 96 32 in bf16x3 ",
+            "dx weight f32 64 96 in bf16x3 ", "dw plain f32 64 0 in bf16x3 " } },
+    };
+    const struct fdit_tune_options o = { .candidates = 1 };
+    static const int known[] = { 4, 8, 11, 13, 17 }; /* dw in bf16 is three precisions' */
+    for (int i = 0; i < 5; i++) {
+        fdit_device *dev = open_in(wanted[i].precision);
+        char *where = NULL;
+        uint8_t *text = NULL;
+        size_t size;
+        ck_assert_ok(ctx, fdit_device_tune(ctx, dev, products, 4, &o, &where));
+        fdit_device_close(dev);
+        ck_assert_ok(ctx, fdit_file_read_all(ctx, where, 1 << 16, &text, &size));
+        for (int k = 0; k <= i; k++)
+            for (int l = 0; l < 4; l++)
+                ck_assert_msg(strstr((const char *)text, wanted[k].lines[l]), "no line '%s' in\n%s",
+                              wanted[k].lines[l], (const char *)text);
+        dev = open_in(wanted[0].precision);
+        ck_assert_int_eq(fdit_device_tuned(dev), known[i]);
+        fdit_device_close(dev);
+        fdit_free(text);
+        fdit_free(where);
+    }
+    ck_assert_int_eq(warnings, 0);
+}
+END_TEST
+
+/* A file that is full forgets what it has known longest. */
+START_TEST(full)
+{
+    struct seen seen = { 0 };
+    enum { MOST = 256, ROOM = MOST * 64 };
+    fdit_device *dev = open_device();
+    char *where = NULL, *text = malloc(ROOM);
+    uint8_t *read = NULL;
+    size_t size, n;
+    ck_assert_ptr_nonnull(text);
+    const struct fdit_tune_options o = { .candidates = 1, .on_progress = on_progress, .user = &seen };
+    ck_assert_ok(ctx, fdit_device_tune(ctx, dev, shapes, SHAPES, &o, &where));
+    fdit_device_close(dev);
+    n = (size_t)snprintf(text, ROOM, "finediffusion tuned 1\n");
+    for (int i = 0; i < MOST; i++)
+        n += (size_t)snprintf(text + n, ROOM - n, "dx weight f32 %d 96 tile im=4 nv=4 step=16\n", 1000 + i);
+    snprintf(text + n, ROOM - n, "end %d\n", MOST);
+    rewrite(where, text);
+    dev = open_device();
+    ck_assert_int_eq(fdit_device_tuned(dev), MOST);
+    fdit_free(where);
+    ck_assert_ok(ctx, fdit_device_tune(ctx, dev, shapes, SHAPES, &o, &where));
+    ck_assert_int_eq(fdit_device_tuned(dev), MOST);
+    ck_assert_ok(ctx, fdit_file_read_all(ctx, where, 1 << 16, &read, &size));
+    ck_assert_ptr_null(strstr((const char *)read, "dx weight f32 1001 "));
+    ck_assert_ptr_nonnull(strstr((const char *)read, "dx weight f32 1002 "));
+    ck_assert_ptr_nonnull(strstr((const char *)read, "forward weight f32 64 48 "));
+    fdit_device_close(dev);
+    fdit_free(read);
+    fdit_free(where);
+    free(text);
 }
 END_TEST
 
@@ -264,6 +361,8 @@ int main(void)
     tcase_add_checked_fixture(tests, setup, teardown);
     tcase_add_test(tests, kept);
     tcase_add_test(tests, files);
+    tcase_add_test(tests, precisions);
+    tcase_add_test(tests, full);
     tcase_add_test(tests, interrupted);
     tcase_add_test(tests, library);
     tcase_add_test(tests, nowhere);

@@ -163,6 +163,26 @@ says stdout 'forward 64x384x384 .* GFLOP/s .* registers '
 one="linear 128x384x384"
 job 0 f32 --verbose
 says err 'forward 128x384x384 by registers .*(tuned)'
+
+# In 16 bits it measures tiles of the unit, in those bits, and f32 keeps what it had.
+job 0 bf16 --verbose
+says err 'forward 128x384x384 by matrix emulated-mma [^(]*$'
+good tune 'sample DiT-S/8 b1' --device opencl --precision bf16 --candidates 1 --clblast 0
+says stdout '^products in bf16$'
+says stdout 'forward 32x384x384 .* GFLOP/s .* matrix emulated-mma '
+job 0 bf16 --verbose
+says err 'forward 128x384x384 by matrix emulated-mma .*(tuned)'
+job 0 f32 --verbose
+says err 'forward 128x384x384 by registers .*(tuned)'
+
+# The tile that the file has is used, but for a unit that is not the one that passed, or none.
+for file in cache/opencl/*.tuned; do
+    sed -i 's/^\(forward weight bf16 384 384 in bf16 matrix emulated-mma\) .*/\1 tm=64 tn=32 waves=2 group=64 step=32/' "$file"
+done
+job 0 bf16 --verbose
+says err 'forward 128x384x384 by matrix emulated-mma tm=64 tn=32 waves=2 group=64 step=32 (tuned)'
+FINEDIFFUSION_TEST_UNITS= job 0 bf16 --verbose
+says err 'forward 128x384x384 by registers [^(]*$'
 one="linear 37x48x52"
 
 # What a report says, of units that work and of one that does not.

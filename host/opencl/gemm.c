@@ -710,6 +710,14 @@ static void run_product(fdit_device *dev, struct product *p)
     run_config(dev, p, fdit_gemm_choose(opencl_of(dev), &p->shape));
 }
 
+struct fdit_weight_desc fdit_gemm_weight_desc(const struct gemm_shape *s)
+{
+    const bool forward = s->kind == GEMM_FORWARD;
+    return (struct fdit_weight_desc){ .storage = s->storage,
+                                      .n_out = forward ? s->N : s->K,
+                                      .n_in = forward ? s->K : s->N };
+}
+
 void fdit_gemm_run(fdit_device *dev, const struct gemm_shape *s, cl_mem w, fdit_buffer *a, fdit_buffer *y,
                    const struct gemm_config *config)
 {
@@ -720,8 +728,8 @@ void fdit_gemm_run(fdit_device *dev, const struct gemm_shape *s, cl_mem w, fdit_
                          .w = w,
                          .ldw = matrix_ld(cl, s),
                          .rows = 1 };
-    const struct fdit_weight_desc desc = { .storage = s->storage, .n_out = s->N, .n_in = s->K };
-    if (s->operands == FDIT_I8)
+    const struct fdit_weight_desc desc = fdit_gemm_weight_desc(s);
+    if (s->storage == FDIT_I8)
         p.scales = fdit_opencl_weight_scales(cl, &desc);
     bool clblast = config->engine == GEMM_CLBLAST && s->operands != FDIT_I8;
     run_config(dev, &p, clblast ? *config : fitted(cl, s, *config, true));

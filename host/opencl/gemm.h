@@ -53,6 +53,8 @@ size_t fdit_gemm_workspace(const struct opencl *cl, const struct gemm_shape *sha
 void fdit_gemm_prepare(fdit_device *dev, const struct gemm_shape *shape);
 /* The device's default, tuned or not. */
 struct gemm_config fdit_gemm_default(const struct opencl *cl, const struct gemm_shape *shape);
+/* Of the weight object of a product that has one. */
+struct fdit_weight_desc fdit_gemm_weight_desc(const struct gemm_shape *shape);
 /* Y = A W with nothing fused, for tune.c: buffers of tensors [M, K], [K, N] as the shape's kind has them, all
  * from their beginning, by this configuration or what it falls back to. */
 void fdit_gemm_run(fdit_device *dev, const struct gemm_shape *shape, cl_mem w, fdit_buffer *a, fdit_buffer *y,

@@ -191,8 +191,7 @@ static enum fdit_status open_device(fdit_context *ctx, const struct fdit_device_
     dev->state = cl;
     TRY(choose_products(ctx, dev, cl->engines_fixed));
     TRY(fdit_units_find(ctx, dev, dev->precision));
-    if (dev->precision == FDIT_F16 ||
-        dev->precision == FDIT_I8) /* the other products: fdit_gemm_operands */
+    if (dev->precision == FDIT_F16 || dev->precision == FDIT_I8) /* the other products: fdit_gemm_operands */
         TRY(fdit_units_find(ctx, dev, FDIT_BF16));
     if (dev->precision == FDIT_I8 && !opencl_int8_by_registers(cl))
         fdit_int8_find_dot(dev);

@@ -66,7 +66,7 @@ enum {
     STAGING_BYTES = 4 << 20, /* of each half of the ring for writes */
     READ_SLOTS = 8,
     PROFILE_EVENTS = 64,
-    TUNED = 64,     /* shapes of products */
+    TUNED = 256,    /* shapes of products, of all precisions */
     UNIT_TYPES = 5, /* bf16, f16, f32 and bf16x3 in parts of bf16, int8 */
     VARIANT_OPTIONS = 320,
     CLBLAST_VIEWS = 512, /* tensors of a model that are given to CLBlast */

@@ -2,8 +2,9 @@
  * tune.c: measuring products and keeping what is fastest.
  *
  * 1. Every product with what it uses now.
- * 2. Our engines: all configurations of the device's kind on the largest product of each kind
- * (forward, dX, dW), then other groups for the best one; the FINALISTS best on the other products.
+ * 2. Our engines: all configurations of the device's kind, and of the unit that passed its trial, on the
+ * largest product of each kind (forward, dX, dW), then other groups for the best one; the FINALISTS best on
+ * the other products.
  * 3. CLBlast: sets of parameters on all products; the set with the least sum. It has one set for
  * all.
  * 4. Each product takes the fastest. A configuration of ours has to give the bits of the default's,
@@ -26,7 +27,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROUNDS = 3, FINALISTS = 4, CANDIDATES = 80, MOST_RUNS = 1000 };
+enum { ROUNDS = 3, FINALISTS = 4, CANDIDATES = 96, MOST_RUNS = 1000, FAMILIES = 6 };
 static const double round_seconds = 0.02;
 /* Less is noise. */
 static const double worth_a_change = 0.98;
@@ -38,15 +39,25 @@ struct subject {
     double seconds_before, seconds;
 };
 
+/* Products that share candidates: in int8 some of a kind are of whole numbers, which have a unit's verdict of
+ * their own, and some of bf16. */
+struct family {
+    enum gemm_kind kind;
+    enum fdit_dtype operands;
+    int products, n;
+    struct gemm_config all[CANDIDATES];
+};
+
 struct tune {
     fdit_context *ctx;
     fdit_device *dev;
     const struct fdit_tune_options *options;
     struct subject subjects[TUNED];
     int n;
+    struct family families[FAMILIES];
+    int n_families;
     fdit_buffer *w, *a, *y;
-    float *numbers; /* of the matrices */
-    size_t w_floats;
+    float *numbers;       /* of the matrices */
     float *host, *wanted; /* of a result */
     size_t y_floats;      /* the largest result */
     char why[256];        /* of what was refused last */
@@ -111,7 +122,6 @@ static enum fdit_status make_buffers(struct tune *t)
     TRY(fdit_alloc(t->ctx, most, sizeof(float), &t->host));
     TRY(fdit_alloc(t->ctx, t->y_floats, sizeof(float), &t->wanted));
     TRY(fdit_alloc(t->ctx, w, sizeof(float), &t->numbers));
-    t->w_floats = w;
     uint32_t x = 1;
     for (size_t i = 0; i < most; i++) {
         x = x * 1664525u + 1013904223u;
@@ -126,7 +136,7 @@ out:
 /* The matrices in the type that the product's are kept in; int8: with scales of 1. */
 static void give_matrix(struct tune *t, const struct gemm_shape *s)
 {
-    const struct fdit_weight_desc desc = { .storage = FDIT_I8, .n_out = s->N, .n_in = s->K };
+    const struct fdit_weight_desc desc = fdit_gemm_weight_desc(s);
     size_t n = fdit_gemm_matrix_floats(opencl_of(t->dev), s);
     char *to = (char *)t->host; /* between two results nothing else is in it */
     if (s->storage == FDIT_F32) {
@@ -143,7 +153,7 @@ static void give_matrix(struct tune *t, const struct gemm_shape *s)
     if (s->storage == FDIT_I8)
         fdit_fill(t->dev,
                   (struct fdit_tensor){ t->w, fdit_opencl_weight_scales(opencl_of(t->dev), &desc), FDIT_F32 },
-                  (size_t)s->N, 1.0f);
+                  (size_t)desc.n_out, 1.0f);
 }
 
 /* ------------------------------------------------------------------------------------ measuring */
@@ -285,8 +295,9 @@ static int candidates(const struct opencl *cl, struct gemm_config *out)
 }
 
 /* Tiles of a unit, of up to 64 numbers a work-item; an emulation's are small, as a compiler takes minutes. */
-static int unit_candidates(const struct tune *t, enum fdit_dtype operands, struct gemm_config *out, int n)
+static int unit_candidates(const struct tune *t, enum fdit_dtype operands, struct gemm_config *out)
 {
+    int n = 0;
     static const int sides[] = { 32, 64, 128, 256 };
     const struct opencl *cl = opencl_of(t->dev);
     const struct gemm_config usual = unit_of(t, operands);
@@ -321,17 +332,43 @@ static int thin_out(struct gemm_config *list, int n, int most)
 }
 
 /* Tiles of the unit, and those of the other engines where the unit need not be the faster one. */
-static int of_kind(const struct tune *t, enum fdit_dtype operands, struct gemm_config *out)
+static void find_candidates(const struct tune *t, struct family *f)
 {
     const int most = t->options->candidates;
-    int n = thin_out(out, unit_candidates(t, operands, out, 0), most);
-    if (n && operands != FDIT_F32)
-        return n;
+    f->n = thin_out(f->all, unit_candidates(t, f->operands, f->all), most);
+    if (f->n && f->operands != FDIT_F32)
+        return;
     struct gemm_config others[CANDIDATES];
-    const int k = thin_out(others, candidates(opencl_of(t->dev), others), most);
-    for (int i = 0; i < k && n < CANDIDATES; i++)
-        out[n++] = others[i];
-    return n;
+    const int n = thin_out(others, candidates(opencl_of(t->dev), others), most);
+    for (int i = 0; i < n && f->n < CANDIDATES; i++)
+        f->all[f->n++] = others[i];
+}
+
+static bool is_of(const struct family *f, const struct gemm_shape *s)
+{
+    return s->kind == f->kind && s->operands == f->operands;
+}
+
+static void find_families(struct tune *t)
+{
+    for (int i = 0; i < t->n; i++) {
+        const struct gemm_shape *s = &t->subjects[i].shape;
+        int k = 0;
+        while (k < t->n_families && !is_of(&t->families[k], s))
+            k++;
+        struct family *f = &t->families[k];
+        if (k == t->n_families) {
+            *f = (struct family){ .kind = s->kind, .operands = s->operands };
+            find_candidates(t, f);
+            t->n_families++;
+        }
+        f->products++;
+    }
+    for (int k = 0; k < t->n_families; k++) {
+        const struct family *f = &t->families[k];
+        t->all += f->n + (opencl_of(t->dev)->is_cpu ? 2 : 0) +
+                  (f->products - 1) * (f->n < FINALISTS ? f->n : FINALISTS);
+    }
 }
 
 /* Tries one configuration on one product. */
@@ -348,14 +385,16 @@ static double try_config(struct tune *t, struct subject *s, const struct gemm_co
     return seconds;
 }
 
-static enum fdit_status tune_kind(struct tune *t, enum gemm_kind kind, const struct gemm_config *all, int n)
+static enum fdit_status tune_family(struct tune *t, const struct family *f)
 {
     enum fdit_status status = FDIT_OK;
+    const struct gemm_config *all = f->all;
+    const int n = f->n;
     struct subject *largest = NULL;
     double seconds[CANDIDATES];
     char what[256], config[GEMM_TEXT];
     for (int i = 0; i < t->n; i++)
-        if (t->subjects[i].shape.kind == kind &&
+        if (is_of(f, &t->subjects[i].shape) &&
             (!largest || flops(&t->subjects[i].shape) > flops(&largest->shape)))
             largest = &t->subjects[i];
     if (!largest)
@@ -372,7 +411,7 @@ static enum fdit_status tune_kind(struct tune *t, enum gemm_kind kind, const str
         TRY(tell(t, largest->text));
         try_config(t, largest, &c);
     }
-    for (int f = 0; f < FINALISTS && f < n; f++) {
+    for (int k = 0; k < FINALISTS && k < n; k++) {
         int best = 0;
         for (int i = 1; i < n; i++)
             if (seconds[i] < seconds[best])
@@ -382,7 +421,7 @@ static enum fdit_status tune_kind(struct tune *t, enum gemm_kind kind, const str
         seconds[best] = INFINITY;
         for (int i = 0; i < t->n; i++) {
             struct subject *s = &t->subjects[i];
-            if (s == largest || s->shape.kind != kind)
+            if (s == largest || !is_of(f, &s->shape))
                 continue;
             fdit_gemm_config_text(&all[best], config);
             snprintf(what, sizeof what, "%s: %s", s->text, config);
@@ -478,7 +517,7 @@ out:
 
 /* ------------------------------------------------------------------------------------ the whole */
 
-/* Puts the subjects' best into the table, in place of what was there for them. */
+/* Puts the subjects' best into the table, in place of what was there for them, or of the oldest. */
 static void keep(struct tune *t)
 {
     struct opencl *cl = opencl_of(t->dev);
@@ -486,7 +525,7 @@ static void keep(struct tune *t)
         const struct gemm_shape *s = &t->subjects[i].shape;
         int at = fdit_gemm_tuned_index(cl, s);
         if (at == TUNED)
-            continue;
+            memmove(cl->tuned, cl->tuned + 1, (size_t)--at * sizeof *cl->tuned);
         cl->tuned[at] = (struct gemm_tuned){ .kind = s->kind,
                                              .plain = s->plain,
                                              .storage = s->storage,
@@ -494,7 +533,7 @@ static void keep(struct tune *t)
                                              .N = s->N,
                                              .K = s->kind == GEMM_DW ? 0 : s->K,
                                              .config = t->subjects[i].best };
-        cl->n_tuned += at == cl->n_tuned;
+        cl->n_tuned += at == cl->n_tuned; /* not where the oldest left */
     }
 }
 
@@ -520,7 +559,6 @@ enum fdit_status fdit_opencl_tune(fdit_context *ctx, fdit_device *dev, const str
 {
     enum fdit_status status = FDIT_OK;
     struct opencl *cl = opencl_of(dev);
-    struct gemm_config all[3][CANDIDATES];
     struct tune *t = NULL;
     TRY(fdit_alloc(ctx, 1, sizeof *t, &t));
     *t = (struct tune){ .ctx = ctx, .dev = dev, .options = options };
@@ -529,17 +567,8 @@ enum fdit_status fdit_opencl_tune(fdit_context *ctx, fdit_device *dev, const str
     if (t->n == 0)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "none of the products has 32 rows and columns");
     TRY(make_buffers(t));
-    int counts[3] = { 0 }, kinds[3] = { 0 };
-    for (int i = 0; i < t->n; i++) {
-        const int kind = (int)t->subjects[i].shape.kind;
-        if (!kinds[kind]++)
-            counts[kind] = of_kind(t, t->subjects[i].shape.operands, all[kind]);
-    }
-    for (int kind = 0; kind < 3; kind++)
-        t->all +=
-            (kinds[kind] ? counts[kind] + (cl->is_cpu ? 2 : 0) : 0) +
-            (kinds[kind] > 1 ? (kinds[kind] - 1) * (counts[kind] < FINALISTS ? counts[kind] : FINALISTS) : 0);
-    t->all += (fdit_clblast_built_in() ? options->library_trials : 0);
+    find_families(t);
+    t->all += fdit_clblast_built_in() && dev->precision == FDIT_F32 ? options->library_trials : 0;
     for (int i = 0; i < t->n; i++) {
         struct subject *s = &t->subjects[i];
         s->best = s->before = fdit_gemm_choose(cl, &s->shape);
@@ -553,8 +582,8 @@ enum fdit_status fdit_opencl_tune(fdit_context *ctx, fdit_device *dev, const str
             s->seconds = measure(t, s, &s->best, INFINITY);
         }
     }
-    for (int kind = 0; kind < 3; kind++)
-        TRY(tune_kind(t, (enum gemm_kind)kind, all[kind], counts[kind]));
+    for (int k = 0; k < t->n_families; k++)
+        TRY(tune_family(t, &t->families[k]));
     TRY(tune_clblast(t));
     keep(t);
     report(t);

@@ -7,11 +7,12 @@
  *     forward weight f32 1536 384 registers im=4 vw=16 nv=4 group=8
  *     dx weight f32 384 1536 clblast
  *     dw plain f32 384 0 registers im=8 vw=16 nv=2 group=8
- *     end 3
+ *     forward weight bf16 1536 384 in bf16 matrix mma tm=128 tn=128 waves=2 group=256 step=32
+ *     end 4
  *
  * A product's line: kind, how its matrix lies and is stored, N, K (0: any), "in bf16" where operands are not
- * f32, configuration. Without
- * the last line, or with one that cannot be read, the file counts as none. */
+ * f32, as in files of versions that tuned f32 alone, configuration. Without the last line, or with one that
+ * cannot be read, the file counts as none. */
 #include "tuned.h"
 
 #include "cache.h"

@@ -120,7 +120,8 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     TRY(fdit_cli_device(cli, &dev));
     fdit_json_begin_list(&w.results);
     if (!cli->json && fdit_device_info(dev)->tunable)
-        fdit_cli_print(cli, "%s (%s)\n\n", fdit_device_info(dev)->name, fdit_device_info(dev)->driver);
+        fdit_cli_print(cli, "%s (%s)\nproducts in %s\n\n", fdit_device_info(dev)->name,
+                       fdit_device_info(dev)->driver, fdit_dtype_name(fdit_device_precision(dev)));
     const struct fdit_tune_options o = { .candidates = a->candidates,
                                          .library_trials = a->library,
                                          .on_progress = on_progress,
