@@ -103,6 +103,8 @@ tests_test_unit_model_SOURCES = tests/test_unit_model.c tests/model_fixture.c te
 	tests/step_fixture.c tests/step_fixture.h $(opencl_fixture)
 check_PROGRAMS += tests/test_int8
 tests_test_int8_SOURCES = tests/test_int8.c $(opencl_fixture)
+check_PROGRAMS += tests/test_opencl_memory
+tests_test_opencl_memory_SOURCES = tests/test_opencl_memory.c $(opencl_fixture)
 check_PROGRAMS += tests/test_clblast
 tests_test_clblast_SOURCES = tests/test_clblast.c $(opencl_fixture)
 check_PROGRAMS += tests/test_tune

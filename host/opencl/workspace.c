@@ -77,7 +77,7 @@ enum fdit_status fdit_opencl_reserve(fdit_context *ctx, fdit_device *dev, size_t
     cl_int error;
     if (bytes <= cl->reserved)
         return FDIT_OK;
-    bytes = (bytes + 4095) & ~(size_t)4095;
+    bytes = (bytes + sizeof zero - 1) / sizeof zero * sizeof zero; /* no more: a plan has it to the byte */
     if (bytes > cl->max_buffer)
         FAIL(ctx, FDIT_ERROR_DEVICE,
              "opencl, %s: %zu bytes of workspace are needed, one buffer may "
