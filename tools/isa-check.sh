@@ -133,37 +133,44 @@ loop_of() {
     awk -f "$top/tools/isa-loop.awk" "$work/loop"
 }
 
-# roofline TARGET REGISTERS LOCAL ITEMS TILE LOOP...: of 4096 x 4608 x 1152 in bf16 on a card with this chip, from its
-# vendor's rates: dense bf16 with sums in f32 (datasheets of the H200, the MI300X and the RX 7900 XTX, NVIDIA's Ada
-# whitepaper, Intel's XMX rates), which give multiply-adds a clock and unit; 128 bytes of local memory a clock and unit
+# roofline TARGET TYPE REGISTERS LOCAL ITEMS TILE LOOP...: of 4096 x 4608 x 1152 in bf16 or int8 on a card with this chip,
+# from its vendor's rates: dense bf16 with sums in f32, and int8 (datasheets of the H200, the MI300X and the RX 7900 XTX,
+# NVIDIA's Ada whitepaper, Intel's XMX rates), which give multiply-adds a clock and unit; 128 bytes of local memory a clock and unit
 # (the same vendors' guides). Shares of the rate:
 #   local    bytes of local memory that the loop reads and writes, a multiply-add
 #   issue    clocks of its matrix instructions over all that it issues, one a clock (RDNA3: its vector instructions
 #            wait for the unit)
 #   tiles    of the last round of groups, where units stand empty
 # The paper's share is the least of the first two, times the third. L2: what it asks of that cache then (rows in f32,
-# weights in 16 bits), which no datasheet has.
-rates_of() { # card, TFLOP/s, units, schedulers of each, madds and lanes of an instruction, registers, local bytes, items
-    case $1 in
-    sm_90) rates="H200 989 132 4 2048 32 65536 233472" items_most=2048 ;;
-    sm_89) rates="RTX_4090 165 128 4 2048 32 65536 102400" items_most=1536 ;;
-    gfx942) rates="MI300X 1307 304 4 4096 64 131072 65536" items_most=2048 ;;
-    gfx1100) rates="RX_7900_XTX 123 96 2 4096 32 98304 65536" items_most=1024 ;;
-    dg2) rates="A770 138 32 16 1024 1 0 65536" items_most=1024 ;;
+# weights in 16 bits; int8 both), which no datasheet has.
+# card, TFLOP/s, units, schedulers of each, madds and lanes of an instruction, registers, local bytes, madds a clock and
+# unit; items_most
+rates_of() { # TARGET TYPE
+    case $1,$2 in
+    sm_90,*) rates="H200 989 132 4 2048 32 65536 233472 2048" items_most=2048 ;;
+    sm_89,*) rates="RTX_4090 165 128 4 2048 32 65536 102400 256" items_most=1536 ;;
+    gfx942,*) rates="MI300X 1307 304 4 4096 64 131072 65536 1024" items_most=2048 ;;
+    gfx1100,*) rates="RX_7900_XTX 123 96 2 4096 32 98304 65536 256" items_most=1024 ;;
+    dg2,*) rates="A770 138 32 16 1024 1 0 65536 1024" items_most=1024 ;;
     *) return 1 ;;
+    esac
+    case $1,$2 in
+    sm_90,int8) rates="H200 1979 132 4 4096 32 65536 233472 4096" ;;
+    sm_89,int8) rates="RTX_4090 661 128 4 4096 32 65536 102400 1024" ;;
+    gfx942,int8) rates="MI300X 2615 304 4 8192 64 131072 65536 2048" ;;
+    dg2,int8) rates="A770 275 32 16 2048 1 0 65536 2048" ;;
     esac
 }
 
 roofline() {
     local rates items_most
-    rates_of "$1" || return 0
+    rates_of "$1" "$2" || return 0
     # shellcheck disable=SC2086 # words
-    set -- "$1" "$2" "$3" "$4" "$5" $rates "${@:6}"
-    [ $# -ge 18 ] || { echo "roofline $6: no disassembler here"; return 0; }
+    set -- "$2" "$3" "$4" "$5" "$6" $rates "${@:7}"
+    [ $# -ge 19 ] || { echo "roofline $6 $1: no disassembler here"; return 0; }
     echo "$*" | awk '{
         card = $6; tera = $7; units = $8; schedulers = $9; madds = $10; lanes = $11; registers = $12; local = $13
-        matrix = $14; all = $15; bytes = ($16 + $17) * lanes / (matrix * madds); vector = $18
-        per_clock = card == "H200" ? 2048 : card ~ /MI300X|A770/ ? 1024 : 256
+        per_clock = $14; matrix = $15; all = $16; bytes = ($17 + $18) * lanes / (matrix * madds); vector = $19
         groups = int(local / $3)
         if (registers && int(registers / ($2 * $4)) < groups)
             groups = int(registers / ($2 * $4))
@@ -179,10 +186,10 @@ roofline() {
         tiles = count / (rounds * slots)
         share = least * tiles
         gsub(/_/, " ", card)
-        printf "roofline %s: %d of %d instructions of the loop multiply (%.0f %%), %.3f bytes of local memory a multiply-add, " \
-            "%d groups of %d a unit; local memory %.0f %%, issue %.0f %%, tiles %.0f %%: %.0f %% of %d TFLOP/s on paper, L2 %.1f TB/s\n",
-            card, matrix, all, 100 * matrix / all, bytes, groups, $4, 100 * memory, 100 * issue, 100 * tiles, 100 * share, tera,
-            share * tera / 2 * (4 + 2) / $5
+        printf "roofline %s, %s: %d of %d instructions of the loop multiply (%.0f %%), %.3f bytes of local memory a multiply-add, " \
+            "%d groups of %d a unit; local memory %.0f %%, issue %.0f %%, tiles %.0f %%: %.0f %% of %d T/s on paper, L2 %.1f TB/s\n",
+            card, $1, matrix, all, 100 * matrix / all, bytes, groups, $4, 100 * memory, 100 * issue, 100 * tiles, 100 * share, tera,
+            share * tera / 2 * ($1 == "int8" ? 1 + 1 : 4 + 2) / $5
     }'
 }
 
@@ -191,25 +198,25 @@ roofline() {
 # a unit can hold its registers and local memory leave room for.
 occupancy() {
     local rates items_most
-    rates_of "$1" || return 0
+    rates_of "$1" bf16 || return 0
     [ $# -ge 11 ] || { echo "$2 $1: no disassembler here"; return 0; }
     echo "$rates $items_most $2 $3 $4 $5 $6 $7 $8" | awk '{
-        card = $1; registers = $7; local = $8; most = $9; need = $11 + 0; items = $13
-        groups = int(local / $12)
+        card = $1; registers = $7; local = $8; most = $10; need = $12 + 0; items = $14
+        groups = int(local / $13)
         if (registers && need && int(registers / (need * items)) < groups)
             groups = int(registers / (need * items))
         if (int(most / items) < groups)
             groups = int(most / items)
         gsub(/_/, " ", card)
         printf "%s %s: %d of %d instructions of its loop multiply (%.0f %%), %s%s, %d spilled, %d bytes of local memory, groups of %d: " \
-            "%d a unit, %.0f %% of its work-items\n", $10, card, $15, $16, 100 * $15 / $16, $11, need ? " registers" : "",
-            $14, $12, items, groups, 100 * groups * items / most
+            "%d a unit, %.0f %% of its work-items\n", $11, card, $16, $17, 100 * $16 / $17, $12, need ? " registers" : "",
+            $15, $13, items, groups, 100 * groups * items / most
     }'
 }
 
 # one TARGET FILE OPTIONS...
 one() {
-    local target=$1 file=$2 kind kind_limit=0 limit=32768 name registers spilled local verdict items side all
+    local target=$1 file=$2 kind kind_limit=0 limit=32768 name registers spilled local verdict items side all type
     shift 2
     case $target in gfx*) kind=amd ;; sm_*) kind=nvidia ;; *) kind=intel kind_limit=16 ;; esac
     cat "$top/cl/prelude.cl" "$top/cl/$file" | awk -v folder="$top/cl/" '
@@ -231,12 +238,13 @@ one() {
         [ "$local" -le $limit ] || verdict="$local bytes of local memory"
         [ "$target" != gfx906 ] || [ "$registers" -le "$vgprs" ] || verdict="$registers VGPRs"
         rows+=("| $file | $name | $* | $target | $registers | $spilled | $local |")
-        if [[ $name == linear_matrix && "$*" == *"-DW_TYPE=2 -DACT=1 -DALIGNED -DB_ROWS" ]]; then
-            items=256 side=128
+        if [[ $name == linear_matrix && "$*" == *"-DW_TYPE="[23]" -DACT=1 -DALIGNED -DB_ROWS" ]]; then
+            items=256 side=128 type=bf16
+            [[ "$*" != *-DINT8* ]] || type=int8
             [[ "$*" != *ITEMS=128* ]] || items=128 side=64
             [ "$kind" != intel ] || registers=0
             # shellcheck disable=SC2046 # words
-            loops+=("$(roofline "$target" "$registers" "$local" $items $side $(loop_of "$target" "$@"))")
+            loops+=("$(roofline "$target" $type "$registers" "$local" $items $side $(loop_of "$target" "$@"))")
         fi
         if [[ $name == attention*_matrix && "$*" == *HEAD=72* && "$*" != *mwave* ]]; then
             all=$* items=${all#*-DITEMS=}

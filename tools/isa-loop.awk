@@ -25,7 +25,7 @@ function number(text, pattern, skip)
     if (op !~ /^[ \t]*[@(A-Za-z]/)
         next
     n++
-    matrix[n] = op ~ /HMMA|v_wmma|v_mfma|dpas/
+    matrix[n] = op ~ /[HI]MMA|v_wmma|v_mfma|dpas/
     vector[n] = op ~ /^[ \t]*v_/ && !matrix[n]
     # AMD: ds_load_b128, ds_read2_b64, ds_load_2addr_b32; NVIDIA: LDS.128; Intel: load.slm.d32x4 (16 lanes)
     bytes = 0
