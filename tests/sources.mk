@@ -304,6 +304,11 @@ check_SCRIPTS += tests/finediffusion-mpi
 tests_finediffusion_mpi_SOURCES = $(fdit_cli_sources) host/ranks.h
 tests_finediffusion_mpi_LDADD = libfdit_serve.la libfdit_all.la libfdit_mpi.la
 CLEANFILES += tests/finediffusion-mpi
+EXTRA_PROGRAMS += tests/mpi_pieces
+check_SCRIPTS += tests/mpi_pieces
+tests_mpi_pieces_SOURCES = tests/mpi_pieces.c host/ranks.h
+tests_mpi_pieces_LDADD = libfdit_all.la libfdit_mpi.la
+CLEANFILES += tests/mpi_pieces
 endif
 if HAVE_MPICH
 EXTRA_LTLIBRARIES += libfdit_mpich.la

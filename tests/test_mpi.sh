@@ -81,6 +81,21 @@ says on4/log.jsonl '"sent_bytes":[1-9].*"waiting":0'
 grep -q sent_bytes on1/log.jsonl && fail "one process sends something"
 equal "lines of the log" "$(wc -l <on4/log.jsonl)" "$(wc -l <on1/log.jsonl)"
 
+# what is more than one message goes in pieces, whose size is small here
+checks=$((checks + 1))
+timeout 300 mpirun $more -n 3 "${FDIT_PROGRAM%finediffusion}tests/mpi_pieces" >stdout 2>message || fail 'pieces' "$(cat message)"
+says stdout '3 processes.*all arrived'
+
+# the plan is rank 0's to print
+for how in '' --json; do
+    checks=$((checks + 1))
+    together 2 $run --steps 1 --plan $how --out planned || fail "--plan $how of two processes" "$(cat message)"
+    equal "plans of two processes $how" "$(grep -cE '"plan":true|^sum of the process' stdout)" 1
+    checks=$((checks + 1))
+    together 2 $sample --plan $how --out planned || fail "sample --plan $how of two processes" "$(cat message)"
+    equal "plans of two processes that draw $how" "$(grep -cE '"plan":true|^sum of the process' stdout)" 1
+done
+
 # six, of a cheap network with fewer rows in its table than processes: some keep none; and on with another number
 small="train --from-scratch --tune=full --model 16,2,2,4 --size 24 --channels 1 --data data --flip none --label-drop empty
     --batch 2 --seed 7 --preview-every 0 --threads 1 --val 0.2 --checkpoint-every 2"

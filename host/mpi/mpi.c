@@ -152,67 +152,119 @@ static enum fdit_status wait_for(fdit_context *ctx, struct mpi *m, int code, MPI
     return code == MPI_SUCCESS ? FDIT_OK : failed(ctx, code);
 }
 
-static enum fdit_status too_much(fdit_context *ctx, size_t n)
+/* n bytes of a block of `stride` bytes: a piece of what is more than a message. */
+static int make_piece(size_t n, size_t stride, MPI_Datatype *out)
 {
-    return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED, "a message of %zu bytes is too large for MPI", n);
+    MPI_Datatype bytes;
+    int code = MPI_Type_contiguous((int)n, MPI_BYTE, &bytes);
+    if (code != MPI_SUCCESS)
+        return code;
+    code = MPI_Type_create_resized(bytes, 0, (MPI_Aint)stride, out);
+    MPI_Type_free(&bytes);
+    if (code == MPI_SUCCESS && (code = MPI_Type_commit(out)) != MPI_SUCCESS)
+        MPI_Type_free(out);
+    return code;
+}
+
+/* Bytes at.. of each block, at most a message: *k of them. */
+static size_t piece_of(const struct fdit_ranks *r, size_t n, size_t at)
+{
+    return n - at < r->most ? n - at : r->most;
 }
 
 static enum fdit_status all_to_all(fdit_context *ctx, struct fdit_ranks *r, const void *send, void *receive,
                                    size_t n)
 {
+    enum fdit_status status = FDIT_OK;
     struct mpi *m = (struct mpi *)r;
     MPI_Request request;
-    if (n > INT_MAX)
-        return too_much(ctx, n);
-    return wait_for(ctx, m,
-                    MPI_Ialltoall(send, (int)n, MPI_BYTE, receive, (int)n, MPI_BYTE, m->work, &request),
-                    &request);
+    if (n <= r->most)
+        return wait_for(ctx, m,
+                        MPI_Ialltoall(send, (int)n, MPI_BYTE, receive, (int)n, MPI_BYTE, m->work, &request),
+                        &request);
+    for (size_t at = 0; at < n && status == FDIT_OK; at += r->most) {
+        MPI_Datatype piece;
+        int code = make_piece(piece_of(r, n, at), n, &piece);
+        if (code != MPI_SUCCESS)
+            return failed(ctx, code);
+        code = MPI_Ialltoall((const char *)send + at, 1, piece, (char *)receive + at, 1, piece, m->work,
+                             &request);
+        status = wait_for(ctx, m, code, &request);
+        MPI_Type_free(&piece);
+    }
+    return status;
 }
 
 static enum fdit_status collect(fdit_context *ctx, struct fdit_ranks *r, const void *send, void *receive,
                                 size_t n)
 {
+    enum fdit_status status = FDIT_OK;
     struct mpi *m = (struct mpi *)r;
     MPI_Request request;
-    if (n > INT_MAX)
-        return too_much(ctx, n);
-    return wait_for(ctx, m,
-                    MPI_Igather(send, (int)n, MPI_BYTE, receive, (int)n, MPI_BYTE, 0, m->work, &request),
-                    &request);
+    if (n <= r->most)
+        return wait_for(ctx, m,
+                        MPI_Igather(send, (int)n, MPI_BYTE, receive, (int)n, MPI_BYTE, 0, m->work, &request),
+                        &request);
+    for (size_t at = 0; at < n && status == FDIT_OK; at += r->most) {
+        MPI_Datatype piece;
+        int code = make_piece(piece_of(r, n, at), n, &piece);
+        if (code != MPI_SUCCESS)
+            return failed(ctx, code);
+        code = MPI_Igather((const char *)send + at, 1, piece, r->rank ? NULL : (char *)receive + at, 1, piece,
+                           0, m->work, &request);
+        status = wait_for(ctx, m, code, &request);
+        MPI_Type_free(&piece);
+    }
+    return status;
 }
 
+/* Those of rank q to all. */
+static enum fdit_status give(fdit_context *ctx, struct mpi *m, int q, char *bytes, size_t n)
+{
+    enum fdit_status status = FDIT_OK;
+    const size_t usual = (size_t)1 << 28, most = m->ranks.most < usual ? m->ranks.most : usual;
+    for (size_t at = 0; at < n; at += most) {
+        MPI_Request request;
+        const size_t k = n - at < most ? n - at : most;
+        TRY(wait_for(ctx, m, MPI_Ibcast(bytes + at, (int)k, MPI_BYTE, q, m->work, &request), &request));
+    }
+out:
+    return status;
+}
+
+/* In one message, whose places are ints; what is more is given by each process in turn. */
 static enum fdit_status all_gather(fdit_context *ctx, struct fdit_ranks *r, const void *send, void *receive,
                                    const size_t *sizes)
 {
+    enum fdit_status status = FDIT_OK;
     struct mpi *m = (struct mpi *)r;
     MPI_Request request;
     size_t sum = 0;
-    for (int q = 0; q < r->size; q++) {
+    bool whole = true;
+    for (int q = 0; q < r->size && whole; q++) {
         m->at[q] = (int)sum;
         m->counts[q] = (int)sizes[q];
+        whole = sizes[q] <= r->most - sum;
         sum += sizes[q];
-        if (sum > INT_MAX)
-            return too_much(ctx, sum);
     }
-    return wait_for(ctx, m,
-                    MPI_Iallgatherv(send, m->counts[r->rank], MPI_BYTE, receive, m->counts, m->at, MPI_BYTE,
-                                    m->work, &request),
-                    &request);
+    if (whole)
+        return wait_for(ctx, m,
+                        MPI_Iallgatherv(send, m->counts[r->rank], MPI_BYTE, receive, m->counts, m->at,
+                                        MPI_BYTE, m->work, &request),
+                        &request);
+    char *to = receive;
+    for (int q = 0; q < r->size; to += sizes[q++]) {
+        if (q == r->rank)
+            memcpy(to, send, sizes[q]);
+        TRY(give(ctx, m, q, to, sizes[q]));
+    }
+out:
+    return status;
 }
 
 static enum fdit_status broadcast(fdit_context *ctx, struct fdit_ranks *r, void *bytes, size_t n)
 {
-    enum fdit_status status = FDIT_OK;
-    struct mpi *m = (struct mpi *)r;
-    const size_t most = (size_t)1 << 28;
-    for (size_t at = 0; at < n; at += most) {
-        MPI_Request request;
-        size_t k = n - at < most ? n - at : most;
-        TRY(wait_for(ctx, m, MPI_Ibcast((char *)bytes + at, (int)k, MPI_BYTE, 0, m->work, &request),
-                     &request));
-    }
-out:
-    return status;
+    return give(ctx, (struct mpi *)r, 0, bytes, n);
 }
 
 /* ------------------------------------------------------------------ joining and leaving */
@@ -315,6 +367,7 @@ enum fdit_status fdit_ranks_open(fdit_context *ctx, const char *command, int ran
     m->ranks = (struct fdit_ranks){
         .size = 1,
         .local_size = 1,
+        .most = INT_MAX,
         .all_to_all = all_to_all,
         .collect = collect,
         .all_gather = all_gather,

@@ -55,6 +55,8 @@ enum fdit_status fdit_cli_plan(struct fdit_cli *cli, const struct fdit_plan *pla
 {
     enum fdit_status status = FDIT_OK;
     char *text = NULL, *longer = NULL, size[32];
+    if (cli->rank) /* standard output is rank 0's, in whose plan is what others have, too */
+        return FDIT_OK;
     if (cli->plan && cli->json)
         return print_json(cli, plan, disk);
     if (!cli->plan && !cli->verbose)

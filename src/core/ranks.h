@@ -16,6 +16,7 @@ struct fdit_ranks {
     int local, local_size; /* of the processes on this host */
     const char *host;      /* its name */
     bool any_thread;       /* calls may be made in any thread, one at a time; else in that which opened it */
+    size_t most;           /* bytes of a message, for a transport that has a limit: more goes in pieces */
     bool together; /* the job failed in all processes alike: fdit_ranks_settle, or what is built on it */
     /* send [size][n]: block q goes to rank q; receive [size][n]: block q came from rank q. */
     enum fdit_status (*all_to_all)(fdit_context *ctx, struct fdit_ranks *r, const void *send, void *receive,
