@@ -488,7 +488,7 @@ static void check_sheet_bytes(int size, int channels, int classes, int per_class
     }
     const size_t before = fdit_mem_stats().bytes;
     fdit_mem_reset_peak();
-    ck_assert_ok(ctx, fdit_contact_sheet_new(ctx, &r, tax, size, channels, NULL, NULL, &sheet));
+    ck_assert_ok(ctx, fdit_contact_sheet_new(ctx, &r, tax, size, channels, NULL, &sheet));
     for (size_t i = 0; i < r.n; i++) {
         const struct fdit_request_item item = fdit_request_at(&r, i);
         if (fdit_contact_sheet_wants(sheet, &item))

@@ -89,7 +89,8 @@ static void start(void)
                                          .request_seconds = 2,
                                          .files = files,
                                          .answer = echo };
-    ck_assert_ok(ctx, fdit_http_start(ctx, &o, &http));
+    ck_assert_ok(ctx, fdit_http_open(ctx, &o, &http));
+    ck_assert_ok(ctx, fdit_http_start(ctx, http, NULL));
     port = atoi(strrchr(fdit_http_address(http), ':') + 1);
     ck_assert_int_gt(port, 0);
     answered = streams_ended = 0;
@@ -165,8 +166,21 @@ START_TEST(answers)
     ck_assert_int_eq(answered, 0);
     ck_assert_int_eq(request_with("GET /api/x?q=%C3%A9+a", OURS TOKEN, ""), 200);
     ck_assert_msg(strstr(said, "[x] [\xc3\xa9 a] 0"), "%s", said);
-    ck_assert_int_eq(request_with("GET /api/x?q=%ff", OURS TOKEN, ""), 200);
-    ck_assert_msg(strstr(said, "[none]"), "not UTF-8: %s", said);
+    ck_assert_int_eq(request_with("GET /api/x?q=%25+%2f&q", OURS TOKEN, ""), 200);
+    ck_assert_msg(strstr(said, "[x] [% /] 0"), "%s", said);
+    static const char *const malformed[][2] = {
+        { "x?q=%ff", "q is not" },        { "x?q=a%zz", "q is not" },   { "x?q=a%2", "q is not" },
+        { "x?q=a&other=%", "other is" },  { "x?q=a%00b", "q is not" },  { "x?%ff=1", "an argument of" },
+        { "x%c3%28?q=1", "the address" }, { "x?q=%c3%28", "q is not" },
+    };
+    for (size_t i = 0; i < sizeof malformed / sizeof *malformed; i++) {
+        char first[64];
+        int before = answered;
+        snprintf(first, sizeof first, "GET /api/%s", malformed[i][0]);
+        ck_assert_msg(request_with(first, OURS TOKEN, "") == 400 && strstr(said, malformed[i][1]), "%s: %s",
+                      first, said);
+        ck_assert_int_eq(answered, before);
+    }
     ck_assert_int_eq(request_with("POST /api/y", OURS TOKEN JSON "Content-Length: 4\r\n", "abcd"), 200);
     ck_assert_msg(strstr(said, "[y] [none] 4"), "%s", said);
     ck_assert_int_eq(request_with("GET /api/fail", OURS TOKEN, ""), 400);
@@ -259,6 +273,22 @@ START_TEST(too_much)
     ck_assert_uint_lt(sent, (size_t)1 << 30);
     close(fd);
     ck_assert_int_eq(answered, 0);
+    /* one that is not much too long: the reply says so */
+    static const int pieces[][2] = { { 64, 200 }, { 65, 413 }, { 2000, 413 } };
+    for (size_t i = 0; i < sizeof pieces / sizeof *pieces; i++) {
+        fd = dial();
+        send(fd, text, strlen(text), MSG_NOSIGNAL);
+        for (int k = 0; k < pieces[i][0]; k++) {
+            send(fd, "400\r\n", 5, MSG_NOSIGNAL);
+            send(fd, many, 1024, MSG_NOSIGNAL);
+            send(fd, "\r\n", 2, MSG_NOSIGNAL);
+        }
+        send(fd, "0\r\n\r\n", 5, MSG_NOSIGNAL);
+        listen_to(fd, said, sizeof said, strlen("HTTP/1.1 200"));
+        close(fd);
+        ck_assert_msg(strlen(said) >= 12 && atoi(said + 9) == pieces[i][1], "%d KiB: %s", pieces[i][0], said);
+    }
+    ck_assert_int_eq(answered, 1);
     ck_assert_int_eq(request_with("GET /", OURS, ""), 200);
     stop();
 }
@@ -391,22 +421,22 @@ START_TEST(addresses)
     static const char *const names[] = { "bad name", "a/b", "", "[x]", "ok.example" };
     struct fdit_http_options o = { .listen = "0.0.0.0", .files = none, .answer = echo };
     struct fdit_http *other = NULL;
-    ck_assert_int_eq(fdit_http_start(ctx, &o, &other), FDIT_ERROR_ARGUMENT);
+    ck_assert_int_eq(fdit_http_open(ctx, &o, &other), FDIT_ERROR_ARGUMENT);
     ck_assert_msg(strstr(fdit_context_message(ctx), "--host"), "%s", fdit_context_message(ctx));
     o.n_hosts = 1;
     for (int i = 0; i < 4; i++) {
         o.hosts = names + i;
-        ck_assert_int_eq(fdit_http_start(ctx, &o, &other), FDIT_ERROR_ARGUMENT);
+        ck_assert_int_eq(fdit_http_open(ctx, &o, &other), FDIT_ERROR_ARGUMENT);
     }
     o.hosts = names + 4;
-    ck_assert_ok(ctx, fdit_http_start(ctx, &o, &other));
+    ck_assert_ok(ctx, fdit_http_open(ctx, &o, &other));
     ck_assert(!strncmp(fdit_http_address(other), "http://ok.example:", 18));
     ck_assert(fdit_http_stop(other, 60));
     o.listen = "localhost";
-    ck_assert_int_eq(fdit_http_start(ctx, &o, &other), FDIT_ERROR_ARGUMENT);
+    ck_assert_int_eq(fdit_http_open(ctx, &o, &other), FDIT_ERROR_ARGUMENT);
     start();
     o = (struct fdit_http_options){ .listen = "127.0.0.1", .port = port, .files = none, .answer = echo };
-    ck_assert_int_eq(fdit_http_start(ctx, &o, &other), FDIT_ERROR_IO);
+    ck_assert_int_eq(fdit_http_open(ctx, &o, &other), FDIT_ERROR_IO);
     ck_assert_msg(strstr(fdit_context_message(ctx), "another --port"), "%s", fdit_context_message(ctx));
     stop();
 }

@@ -5,7 +5,7 @@
 
 base=$source/data/base.safetensors
 "$program" serve --base "$base" --port 0 --help >help 2>&1 || fail 'serve --help'
-if ! "$program" serve --base none.safetensors 2>&1 | grep -q none.safetensors; then
+if ! "$program" serve --base none.safetensors --port 0 2>&1 | grep -q none.safetensors; then
     checks=$((checks + 1))
     refused 'libmicrohttpd' serve --base "$base"
     echo 'serve is left out: the program was built without libmicrohttpd'
@@ -15,6 +15,7 @@ refused '--base' serve
 refused '--host' serve --base "$base" --listen 0.0.0.0
 refused 'not~an~address' serve --base "$base" --listen localhost
 refused '65535' serve --base "$base" --port 65536
+for few in 0 1; do refused '--picture-memory,can~take' serve --base "$base" --port 0 --picture-memory $few; done
 if ! command -v curl >/dev/null; then
     echo 'the rest is left out: curl is not there'
     finish
@@ -51,6 +52,9 @@ api() {
 }
 
 begin --base "$base"
+# a port that is taken is said before the weights are looked for
+port=$(echo "$address" | sed 's/.*:\([0-9]*\).*/\1/')
+refused 'another~--port' serve --base none.safetensors --port "$port"
 api info
 equal 'info' "$status" 200
 says answer '"classes":52'
@@ -62,6 +66,9 @@ api 'tree?node=52'
 equal 'a node that is not there' "$status" 404
 api 'tree?node=../../etc/passwd'
 equal 'a node that is not a number' "$status" 400
+api 'tree?node=%zz'
+equal 'an escape that is none' "$status" 400
+says answer 'node is not UTF-8'
 api 'tree?count=1001'
 equal 'too many nodes' "$status" 400
 api search
@@ -159,6 +166,8 @@ await "$third" done
 as_sample "$third" three 0
 api "sheet?order=$first"
 same 'the contact sheet' answer grid.png
+api "sheet?order=$first&page=1"
+equal 'a page that is not there' "$status" 404
 # the command that it gives draws the same
 api "order?order=$first"
 sed 's/.*"command":"finediffusion \([^"]*\)".*/\1/' answer >command
@@ -167,8 +176,13 @@ checks=$((checks + 1))
 as_sample "$first" pictures 0 1 2 3
 api "picture?order=$first&picture=4"
 equal 'a picture that is not there' "$status" 404
-api 'order?order=99'
-equal 'an order that is not there' "$status" 404
+for function in order sheet 'picture?picture=0&' 'preview?picture=0&'; do
+    case $function in *'?'*) ;; *) function="$function?" ;; esac
+    api "${function}order=99"
+    equal "${function}order=99" "$status" 404
+done
+api cancel -H 'Content-Type: application/json' -d '{"order":99}'
+equal 'cancel an order that is not there' "$status" 404
 
 # Progress is told, a picture is seen while it is drawn, a client that goes away disturbs nobody, and what nobody wants
 # any more is not drawn to its end. 1000 steps of 64 pictures take longer than what happens meanwhile.
@@ -249,6 +263,12 @@ host=$(host_bytes)
 good sample --base noise/delta.safetensors --classes '#0' --per-class 160 --batch 1 --grid more.png --plan --json
 checks=$((checks + 1))
 [ "$(host_bytes)" -gt $((host + 2 * 16 * 64 * 64 * 3)) ] || fail 'the plan of sample lacks the contact sheet' "$(cat stdout)"
+host=$(host_bytes)
+# and the reading of real pictures for it
+good sample --base noise/delta.safetensors --classes '#0' --per-class 160 --batch 1 --grid more.png --grid-real one-class \
+    --plan --json
+checks=$((checks + 1))
+[ "$(host_bytes)" -gt $((host + 64 * 64 * 3 + 20000)) ] || fail 'the plan of sample lacks real pictures' "$(cat stdout)"
 mkdir temporary
 usual=${TMPDIR-/tmp} TMPDIR=$work/temporary
 export TMPDIR
@@ -317,6 +337,50 @@ for wrong in '"clip-x0":0' '"no-clip-x0":0' '"clip-x0":"no"' '"clip-x0":1.5'; do
 done
 end
 
+# While a batch is drawn, what was cancelled holds no place; and what ended first is forgotten first, whatever its number.
+begin --base "$base"
+draw '{"classes":"all","per-class":4,"steps":1000}'
+await "$order" draws
+long=$order
+for k in $(seq 400); do
+    [ "$k" = 1 ] || echo next
+    printf 'url = "%sapi/draw"\nheader = "Authorization: Bearer %s"\nheader = "Content-Type: application/json"\n' "$address" "$token"
+    printf 'data = "{\\"classes\\":\\"A\\"}"\noutput = more\nwrite-out = "%%{http_code}\\n"\nnext\n'
+    printf 'url = "%sapi/cancel"\nheader = "Authorization: Bearer %s"\nheader = "Content-Type: application/json"\n' "$address" "$token"
+    printf 'data = "{\\"order\\":%d}"\noutput = more\nwrite-out = "%%{http_code}\\n"\n' $((long + k))
+done >requests
+curl -s --max-time 600 -K requests >codes
+equal 'orders that are drawn and cancelled' "$(sort codes | uniq -c | tr -s ' \n' ' ')" ' 800 200 '
+equal 'the batch goes on' "$(state "$long")" draws
+api cancel -H 'Content-Type: application/json' -d "{\"order\":$long}"
+draw '{"classes":"A","sampler":"ddim","steps":2}'
+await "$order" done
+equal 'what ended late is kept' "$(state "$long")" cancelled
+api "order?order=$((long + 1))"
+equal 'what ended early is not' "$status" 404
+end
+
+# More classes than a contact sheet has rows: the order says how many sheets there are, and each can be had.
+gzip -dc "$source/data/letters-test.tar.gz" | tar xf - A/mono || exit 99
+for k in $(seq 101); do
+    mkdir -p "many/$(printf 'c%03d' "$k")"
+    cp "$(find A/mono -type f | head -n 1)" "many/$(printf 'c%03d' "$k")/"
+done
+good train --data many --from-scratch --tune full --label-drop empty --model 16,1,1,2 --size 8 --channels 1 --batch 4 --steps 1 \
+    --preview-every 0 --quiet --out many-run
+good sample --base many-run/delta.safetensors --sampler ddim --steps 2 --grid many.png
+begin --base many-run/delta.safetensors
+draw '{"classes":"all","sampler":"ddim","steps":2}'
+await "$order" done
+says answer '"sheets":2'
+for page in 0 1; do
+    api "sheet?order=$order&page=$page"
+    same "sheet $page of 101 classes" answer "many-$((page + 1)).png"
+done
+api "sheet?order=$order&page=2"
+equal 'a sheet more' "$status" 404
+end
+
 # A base on latents: pictures in the making are seen by a linear map once one was decoded, and those that are done stay
 # the autoencoder's.
 vae=$source/tests/fixtures/vae
@@ -325,7 +389,7 @@ gzip -dc "$source/data/letters-test.tar.gz" | (cd shapes && tar xf - A/mono B/mo
 good encode shapes latents --vae "$vae" --size 32 --workers 1 --quiet
 good train --data latents --from-scratch --tune full --model 16,2,2,2 --size 4 --channels 4 --batch 4 --steps 1 \
     --preview-every 0 --quiet --out hidden
-refused '--vae' serve --base hidden/delta.safetensors
+refused '--vae' serve --base hidden/delta.safetensors --port 0
 begin --base hidden/delta.safetensors --vae "$vae"
 draw '{"classes":"#0","per-class":2,"sampler":"ddim","steps":3}'
 await "$order" done
@@ -376,9 +440,9 @@ checks=$((checks + 1))
 has 'memory in the event file' "$(echo fine/events*)" peak_bytes
 printf 'class\tprecision\tremark\nA/mono\t0.25\tgood\nB/mono\t0.75\tbad\nC/none\t9\t\n' >numbers.tsv
 printf 'name\tprecision\nA/mono\t0.25\n' >nameless.tsv
-refused 'nameless.tsv,class' serve $weights --by-class nameless.tsv
-refused 'no-run' serve $weights --run no-run
-refused 'no-data' serve $weights --data no-data
+refused 'nameless.tsv,class' serve $weights --port 0 --by-class nameless.tsv
+refused 'no-run' serve $weights --port 0 --run no-run
+refused 'no-data' serve $weights --port 0 --data no-data
 cp -R "$source/tests/fixtures/earlier/run" earlier # a log of an earlier version, without memory
 chmod -R u+w earlier
 begin $weights --delta fine/delta.safetensors --delta scales/delta.safetensors --data data --run fine --run earlier \

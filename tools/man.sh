@@ -151,9 +151,11 @@ set by mpiexec of MPICH: where a process says that it has finished
 dumb: progress in plain lines, as where standard error is not a terminal
 .TP
 .B TMPDIR
-where a .tar.gz data set is unpacked while it is in use (default /var/tmp), and where
+where a .tar.gz data set is unpacked while it is in use,
 .B demo
-works and small files for drivers are put (default /tmp)
+works,
+.B serve
+makes contact sheets, and small files for drivers are put (default /var/tmp; /tmp where that is not there)
 .SH SIGNALS
 The first SIGINT, SIGTERM, SIGHUP, SIGXCPU or SIGUSR1, or a pipe that nobody reads any more (SIGPIPE), ends the work after the
 current step, with a checkpoint, and
@@ -166,7 +168,9 @@ Either way the run continues with
 .SH EXIT STATUS
 .TP
 .B 0
-done
+done;
+.B serve
+also when SIGTERM or SIGINT ends it while it serves, which is how it ends
 .TP
 .B 1
 failure: a file, a device, memory, a number that is not finite

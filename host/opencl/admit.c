@@ -60,10 +60,9 @@ static enum fdit_status folder_make(fdit_context *ctx, const struct driver *list
                                     size_t n, char **out)
 {
     enum fdit_status status = FDIT_OK;
-    const char *tmp = getenv("TMPDIR");
     char *folder = NULL, *path = NULL;
     *out = NULL;
-    TRY(fdit_strf(ctx, &folder, "%s/finediffusion-XXXXXX", tmp && *tmp ? tmp : "/tmp"));
+    TRY(fdit_strf(ctx, &folder, "%s/finediffusion-XXXXXX", fdit_temporary_folder()));
     if (!mkdtemp(folder))
         FAIL(ctx, FDIT_ERROR_IO, "%s: a temporary folder cannot be made; set TMPDIR", folder);
     *out = folder;

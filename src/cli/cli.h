@@ -154,6 +154,8 @@ int fdit_signals_caught(void); /* the number of the signal, 0: none */
 void fdit_cli_log(void *user, enum fdit_log_level level, const char *message);
 /* "finediffusion: COMMAND: message" on stderr. */
 void fdit_cli_error(struct fdit_cli *cli, const char *message);
+/* What the program ends with after this; see above. */
+int fdit_cli_exit_code(enum fdit_status status);
 /* A line on stderr (unless --quiet), beside the progress line. No newline in format. Here and below, what %s
  * brings in is made safe for the terminal (fdit_text_vformat): no name out of a file needs care. */
 void fdit_cli_note(struct fdit_cli *cli, const char *format, ...) FDIT_PRINTF(2, 3);

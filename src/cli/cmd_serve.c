@@ -146,15 +146,19 @@ static void wait_for_the_end(const fdit_context *ctx)
 }
 
 /* A step, or a reply, that takes longer than this is not waited for: nothing of it is lost, pictures are the
- * clients'. Both together leave room within the five seconds that are promised. */
-static void end_threads(struct fdit_cli *cli, struct fdit_studio *studio, struct fdit_http *http)
+ * clients'. Both together leave room within the five seconds that are promised. The command's own status is
+ * told here when it does not get further. */
+static void end_threads(struct fdit_cli *cli, struct fdit_studio *studio, struct fdit_http *http,
+                        enum fdit_status status)
 {
     const char *what = !fdit_studio_stop(studio, 3) ? "step" : !fdit_http_stop(http, 1) ? "reply" : NULL;
     if (!what)
         return;
     fdit_cli_note(cli, "a %s is not over yet; ending without it", what);
+    if (status != FDIT_OK)
+        fdit_cli_error(cli, fdit_context_message(cli->ctx));
     fflush(NULL);
-    _exit(0);
+    _exit(fdit_cli_exit_code(status));
 }
 
 static enum fdit_status check(struct fdit_cli *cli, const struct args *a)
@@ -234,6 +238,15 @@ out:
 static enum fdit_status serve(struct fdit_cli *cli, struct args *a, struct work *w)
 {
     enum fdit_status status = FDIT_OK;
+    const struct fdit_http_options how = { .listen = a->listen,
+                                           .port = a->port,
+                                           .hosts = a->hosts,
+                                           .n_hosts = a->n_hosts,
+                                           .files = fdit_page_files,
+                                           .answer = fdit_api_answer };
+    if (!cli->plan)
+        TRY(fdit_http_open(cli->ctx, &how,
+                           &w->http)); /* a port that is taken is said before all that takes long */
     TRY(fdit_cli_devices(cli, &w->devices));
     TRY(fdit_devices_names(cli->ctx, &w->devices, &w->names));
     a->o.precision = fdit_device_precision(w->devices.list[0]);
@@ -243,20 +256,13 @@ static enum fdit_status serve(struct fdit_cli *cli, struct args *a, struct work 
     TRY(open_shown(cli, a, w));
     const struct fdit_api_shown shown = { w->real, &w->numbers, a->runs, a->n_runs };
     TRY(fdit_api_new(cli->ctx, w->studio, &shown, &w->api));
-    const struct fdit_http_options how = { .listen = a->listen,
-                                           .port = a->port,
-                                           .hosts = a->hosts,
-                                           .n_hosts = a->n_hosts,
-                                           .files = fdit_page_files,
-                                           .answer = fdit_api_answer,
-                                           .user = w->api };
     TRY(fdit_studio_plan(cli->ctx, w->studio, w->real ? fdit_real_bytes(w->real) : 0));
     for (int i = 0; i < w->devices.n; i++)
         TRY(fdit_cli_plan(cli, fdit_studio_plan_of(w->studio, i), 0));
     if (cli->plan)
         goto out;
     TRY(fdit_studio_start(cli->ctx, w->studio));
-    TRY(fdit_http_start(cli->ctx, &how, &w->http));
+    TRY(fdit_http_start(cli->ctx, w->http, w->api));
     print_banner(cli, w->studio, w->names);
     TRY(tell(cli, w->http));
     wait_for_the_end(cli->ctx); /* which is what a server is asked for: not a failure */
@@ -273,7 +279,7 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     TRY(check(cli, p));
     TRY(serve(cli, p, &w));
 out:
-    end_threads(cli, w.studio, w.http);
+    end_threads(cli, w.studio, w.http, status);
     fdit_api_free(w.api);
     fdit_numbers_fini(&w.numbers);
     fdit_real_close(w.real);
@@ -287,18 +293,22 @@ const struct fdit_command fdit_command_serve = {
     .name = "serve",
     .summary = "a page in the browser: classes, drawing, runs",
     .synopsis = "--base FILE [--delta FILE] [OPTION]...",
-    .about = "Serves a page on which the tree of classes is looked through and searched, real pictures "
-             "stand beside drawn ones, any class or group is drawn, deltas are compared, and runs are "
-             "watched while they train. The address that is printed ends with a token, which is new each "
-             "time; without it nothing but the empty page is given out. Only this machine can reach the "
-             "page, unless --listen says otherwise.\n\n"
-             "Scripts use the same functions, in JSON, with the token in the header 'Authorization: Bearer "
-             "TOKEN': GET /api/info, /api/tree, /api/search, /api/orders, /api/order, /api/picture, "
-             "/api/preview, /api/sheet, /api/real, /api/runs, /api/log, /api/run-preview and /api/events "
-             "(server-sent events), POST /api/draw and /api/cancel. An order has the names of the options "
-             "of 'sample', and its pictures are the files that 'sample' writes, byte for byte. One model "
-             "serves all: batches are filled from several orders.\n\n"
-             "SIGTERM and Ctrl-C drop what is queued and end the program within five seconds.",
+    .about =
+        "Serves a page on which the tree of classes is looked through and searched, real pictures "
+        "stand beside drawn ones, any class or group is drawn, deltas are compared, and runs are "
+        "watched while they train. The address that is printed ends with a token, which is new each "
+        "time; without it nothing but the empty page is given out. Only this machine can reach the "
+        "page, unless --listen says otherwise.\n\n"
+        "Scripts use the same functions, in JSON, with the token in the header 'Authorization: Bearer "
+        "TOKEN': GET /api/info, /api/tree, /api/search, /api/orders, /api/order, /api/picture, "
+        "/api/preview, /api/sheet, /api/real, /api/runs, /api/log, /api/run-preview and /api/events "
+        "(server-sent events), POST /api/draw and /api/cancel. An order has the names of the options "
+        "of 'sample', and its pictures are the files that 'sample' writes, byte for byte. One model "
+        "serves all: batches are filled from several orders.\n\n"
+        "A contact sheet has 100 classes; /api/order says in \"sheets\" how many there are of an order, and "
+        "'page', from 0, chooses one: /api/sheet?order=1&page=0.\n\n"
+        "SIGTERM and Ctrl-C drop what is queued and end the program within five seconds, with exit status "
+        "0.",
     .examples = "  finediffusion serve --base base.safetensors --delta run/delta.safetensors\n"
                 "  finediffusion serve --base base.safetensors --port 0 --json\n"
                 "  curl -H \"Authorization: Bearer $TOKEN\" \\\n"

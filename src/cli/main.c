@@ -45,7 +45,7 @@ static enum fdit_status flush_results(fdit_context *ctx)
                            "standard output cannot be written; results are not complete");
 }
 
-static int exit_code(enum fdit_status status)
+int fdit_cli_exit_code(enum fdit_status status)
 {
     if (status == FDIT_INTERRUPTED && fdit_signals_caught())
         return 128 + fdit_signals_caught();
@@ -93,7 +93,7 @@ out:
                                                             : fdit_status_text(status));
     }
     fdit_free(args);
-    return code ? code : exit_code(status);
+    return code ? code : fdit_cli_exit_code(status);
 }
 
 /* This program again, for looking at drivers; NULL where the system does not say where it lies. */
@@ -200,7 +200,7 @@ static int start(struct fdit_cli *cli, int argc, char **argv)
 out:
     if (status != FDIT_OK)
         fdit_cli_error(cli, fdit_context_message(cli->ctx));
-    return exit_code(status);
+    return fdit_cli_exit_code(status);
 }
 
 int main(int argc, char **argv)

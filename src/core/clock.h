@@ -29,4 +29,15 @@ static inline double fdit_clock_date(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
+/* So many seconds from now, at least 0, as pthread_cond_timedwait takes it. */
+static inline struct timespec fdit_clock_after(double seconds)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    const double ns = (double)t.tv_nsec + 1e9 * seconds;
+    t.tv_sec += (time_t)(ns / 1e9);
+    t.tv_nsec = (long)(ns - 1e9 * (double)(time_t)(ns / 1e9));
+    return t;
+}
+
 #endif

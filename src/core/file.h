@@ -67,6 +67,9 @@ enum fdit_status fdit_file_regular(fdit_context *ctx, const char *path, bool *th
  * there instead, a folder, a pipe or a device, counts as absent (ENOENT). -1: errno says why. May be called
  * in a signal handler. */
 int fdit_regular_open(const char *path, int flags);
+/* Where files go that nobody keeps: $TMPDIR; without it /var/tmp, since /tmp often lies in memory, or /tmp
+ * where that is not there. */
+const char *fdit_temporary_folder(void);
 /* Removes a file; a missing one is not an error. */
 enum fdit_status fdit_file_remove(fdit_context *ctx, const char *path);
 

@@ -12,6 +12,12 @@
 #include <strings.h>
 #include <sys/stat.h>
 
+const char *fdit_temporary_folder(void)
+{
+    const char *own = getenv("TMPDIR");
+    return own && *own ? own : fdit_is_folder("/var/tmp") ? "/var/tmp" : "/tmp";
+}
+
 enum fdit_status fdit_mkdirs(fdit_context *ctx, const char *path)
 {
     enum fdit_status status = FDIT_OK;

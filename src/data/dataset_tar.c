@@ -228,11 +228,10 @@ static void bound_by_memory(struct fdit_dataset *ds)
 static enum fdit_status open_spool(fdit_context *ctx, struct fdit_dataset *ds)
 {
     enum fdit_status status = FDIT_OK;
-    const char *folder = getenv("TMPDIR");
     char *path = NULL;
     if (ds->spool >= 0)
         return FDIT_OK;
-    TRY(fdit_path_join(ctx, folder && *folder ? folder : "/var/tmp", "finediffusion-XXXXXX", &path));
+    TRY(fdit_path_join(ctx, fdit_temporary_folder(), "finediffusion-XXXXXX", &path));
     ds->spool = mkostemp(path, O_CLOEXEC);
     if (ds->spool < 0)
         TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno,

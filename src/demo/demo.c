@@ -68,13 +68,12 @@ out:
 static enum fdit_status make_work_folder(fdit_context *ctx, struct demo *d)
 {
     enum fdit_status status = FDIT_OK;
-    const char *tmp = getenv("TMPDIR");
     if (d->o->run) {
         TRY(fdit_mkdirs(ctx, d->o->run));
         TRY(fdit_strdup(ctx, d->o->run, &d->folder));
         return FDIT_OK;
     }
-    TRY(fdit_strf(ctx, &d->folder, "%s/finediffusion-demo-XXXXXX", tmp && *tmp ? tmp : "/tmp"));
+    TRY(fdit_strf(ctx, &d->folder, "%s/finediffusion-demo-XXXXXX", fdit_temporary_folder()));
     if (!mkdtemp(d->folder)) {
         status =
             fdit_fail_errno(ctx, FDIT_ERROR_IO, errno,

@@ -3,7 +3,6 @@
 
 #include "core/file.h"
 #include "core/mem.h"
-#include "data/dataset.h"
 #include "picture/font.h"
 #include "picture/grid.h"
 #include "picture/png.h"
@@ -28,19 +27,27 @@ struct fdit_contact_sheet {
     bool *there;                /* [rows, lead + columns] */
 };
 
-static enum fdit_status take_real(fdit_context *ctx, struct fdit_contact_sheet *c, const char *path,
-                                  const struct fdit_picture_rules *rules)
+enum fdit_status fdit_contact_sheet_real(fdit_context *ctx, const char *path,
+                                         const struct fdit_taxonomy *taxonomy, int size, int channels,
+                                         const struct fdit_picture_rules *rules, struct fdit_dataset **out,
+                                         size_t *bytes)
 {
     enum fdit_status status = FDIT_OK;
-    struct fdit_dataset_options o = { .taxonomy = c->taxonomy,
-                                      .size = c->size,
-                                      .channels = c->channels,
-                                      .rules = *rules,
-                                      .allow_missing = true };
-    struct fdit_dataset *data = NULL;
+    const struct fdit_dataset_options o = {
+        .taxonomy = taxonomy, .size = size, .channels = channels, .rules = *rules, .allow_missing = true
+    };
+    TRY(fdit_dataset_open(ctx, path, &o, out));
+    TRY(fdit_dataset_plan_reading(ctx, *out, 1, 0, false, bytes));
+out:
+    return status;
+}
+
+static enum fdit_status take_real(fdit_context *ctx, struct fdit_contact_sheet *c,
+                                  const struct fdit_dataset *data)
+{
+    enum fdit_status status = FDIT_OK;
     uint8_t *chw = NULL;
     size_t plane = (size_t)c->size * (size_t)c->size, channels = (size_t)c->channels;
-    TRY(fdit_dataset_open(ctx, path, &o, &data));
     TRY(fdit_alloc(ctx, c->picture, 1, &chw));
     for (size_t r = 0; r < c->rows; r++) {
         int32_t id = c->request->ids[c->class_at[r]];
@@ -53,7 +60,6 @@ static enum fdit_status take_real(fdit_context *ctx, struct fdit_contact_sheet *
         c->there[at] = true;
     }
 out:
-    fdit_dataset_close(data);
     fdit_free(chw);
     return status;
 }
@@ -122,8 +128,7 @@ static void set_sizes(struct fdit_contact_sheet *c, const struct fdit_request *r
 
 enum fdit_status fdit_contact_sheet_new(fdit_context *ctx, const struct fdit_request *request,
                                         const struct fdit_taxonomy *taxonomy, int size, int channels,
-                                        const char *real, const struct fdit_picture_rules *rules,
-                                        struct fdit_contact_sheet **out)
+                                        const struct fdit_dataset *real, struct fdit_contact_sheet **out)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_contact_sheet *c = NULL;
@@ -135,7 +140,7 @@ enum fdit_status fdit_contact_sheet_new(fdit_context *ctx, const struct fdit_req
     TRY(fdit_alloc(ctx, c->rows * (c->lead + c->columns), sizeof *c->there, &c->there));
     TRY(order_rows(ctx, c));
     if (real)
-        TRY(take_real(ctx, c, real, rules));
+        TRY(take_real(ctx, c, real));
     *out = c;
     return FDIT_OK;
 out:
@@ -184,6 +189,13 @@ size_t fdit_contact_sheet_rows(const struct fdit_contact_sheet *c)
 size_t fdit_contact_sheet_pages(const struct fdit_contact_sheet *c)
 {
     return (c->rows + FDIT_CONTACT_SHEET_ROWS - 1) / FDIT_CONTACT_SHEET_ROWS;
+}
+
+size_t fdit_contact_sheet_pages_of(const struct fdit_request *request, int size, int channels)
+{
+    struct fdit_contact_sheet c = { .request = request };
+    set_sizes(&c, request, size, channels, false);
+    return fdit_contact_sheet_pages(&c);
 }
 
 enum fdit_status fdit_contact_sheet_file(fdit_context *ctx, const char *path, size_t i, size_t pages,

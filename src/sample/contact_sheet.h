@@ -6,6 +6,7 @@
 #ifndef FDIT_SAMPLE_CONTACT_SHEET_H
 #define FDIT_SAMPLE_CONTACT_SHEET_H
 
+#include "data/dataset.h"
 #include "picture/picture.h"
 #include "sample/request.h"
 
@@ -13,12 +14,17 @@ enum { FDIT_CONTACT_SHEET_ROWS = 100 /* of a page */, FDIT_CONTACT_SHEET_COLUMNS
 
 struct fdit_contact_sheet;
 
-/* Pictures of side `size`. real: a data set (NULL: none) whose classes are all in the taxonomy,
- * read by `rules`. request and taxonomy must outlive the sheet. Free with fdit_contact_sheet_free. */
+/* The data set at `path`, whose classes are all in the taxonomy, for real pictures read by `rules`; and for
+ * the plan what reading one of them takes. Close *out with fdit_dataset_close, also after a failure. */
+enum fdit_status fdit_contact_sheet_real(fdit_context *ctx, const char *path,
+                                         const struct fdit_taxonomy *taxonomy, int size, int channels,
+                                         const struct fdit_picture_rules *rules, struct fdit_dataset **out,
+                                         size_t *bytes);
+/* Pictures of side `size`. real: from fdit_contact_sheet_real, NULL: none; read here and not needed any more
+ * afterwards. request and taxonomy must outlive the sheet. Free with fdit_contact_sheet_free. */
 enum fdit_status fdit_contact_sheet_new(fdit_context *ctx, const struct fdit_request *request,
                                         const struct fdit_taxonomy *taxonomy, int size, int channels,
-                                        const char *real, const struct fdit_picture_rules *rules,
-                                        struct fdit_contact_sheet **out);
+                                        const struct fdit_dataset *real, struct fdit_contact_sheet **out);
 void fdit_contact_sheet_free(struct fdit_contact_sheet *c); /* NULL is allowed */
 /* For plans: the most memory that the sheet of a request takes, with a real picture of each class if `real`,
  * from here to fdit_contact_sheet_write; and that of any request whose classes have equally many pictures, so
@@ -40,6 +46,8 @@ enum fdit_status fdit_contact_sheet_write(fdit_context *ctx, const struct fdit_c
                                           const char *title, const char *path);
 size_t fdit_contact_sheet_rows(const struct fdit_contact_sheet *c); /* classes shown */
 size_t fdit_contact_sheet_pages(const struct fdit_contact_sheet *c);
+/* Those that a sheet of this request will have, without real pictures. */
+size_t fdit_contact_sheet_pages_of(const struct fdit_request *request, int size, int channels);
 /* The file of page i from 0 of `pages`: "sheet.png" for a single one, else "sheet-1.png". Free with
  * fdit_free. */
 enum fdit_status fdit_contact_sheet_file(fdit_context *ctx, const char *path, size_t i, size_t pages,

@@ -28,6 +28,21 @@ static void on_step(void *user, int step, int steps)
         j->hooks->on_step(j->hooks->user, j->done, j->request.n, step, steps);
 }
 
+static enum fdit_status open_real(fdit_context *ctx, struct job *j, size_t *reading)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_picture_rules rules;
+    if (!j->o->grid_real)
+        return FDIT_OK;
+    TRY(fdit_sample_source_rules(ctx, &j->source, &j->o->look, &rules));
+    fdit_phase_begin(ctx, 0, "reading the names of pictures in %s", j->o->grid_real);
+    status = fdit_contact_sheet_real(ctx, j->o->grid_real, j->source.taxonomy, fdit_painter_size(j->painter),
+                                     fdit_painter_channels(j->painter), &rules, &j->real, reading);
+    fdit_phase_end(ctx);
+out:
+    return status;
+}
+
 /* The batch as asked for, or the largest sensible one that fits. */
 static enum fdit_status make_plan(fdit_context *ctx, struct job *j)
 {
@@ -37,10 +52,12 @@ static enum fdit_status make_plan(fdit_context *ctx, struct job *j)
     how.on_step = on_step;
     how.user = j;
     if (o->grid && j->request.total) {
-        size_t bytes;
+        size_t bytes, reading = 0;
+        TRY(open_real(ctx, j, &reading));
         TRY(fdit_contact_sheet_bytes(ctx, &j->request, j->source.taxonomy, fdit_painter_size(j->painter),
                                      fdit_painter_channels(j->painter), o->grid_real, &bytes));
-        fdit_painter_beside(j->painter, bytes, "contact sheet");
+        fdit_painter_beside(j->painter, bytes + reading,
+                            reading ? "contact sheet, reading real pictures" : "contact sheet");
     }
     TRY(fdit_painter_plan(ctx, j->painter, &how, j->request.n ? j->request.n : 1));
     j->summary->process_plan_bytes = fdit_plan_process_bytes(fdit_painter_plan_of(j->painter, 0));
@@ -226,10 +243,9 @@ static enum fdit_status open_outputs(fdit_context *ctx, struct job *j)
     clean_beside(o->grid);
     clean_beside(o->latents);
     if (o->grid) {
-        struct fdit_picture_rules rules;
-        TRY(fdit_sample_source_rules(ctx, &j->source, &o->look, &rules));
-        TRY(fdit_contact_sheet_new(ctx, &j->request, j->source.taxonomy, size, channels, o->grid_real, &rules,
-                                   &j->sheet));
+        TRY(fdit_contact_sheet_new(ctx, &j->request, j->source.taxonomy, size, channels, j->real, &j->sheet));
+        fdit_dataset_close(j->real);
+        j->real = NULL;
         j->summary->sheet_classes = fdit_contact_sheet_rows(j->sheet);
         j->summary->sheet_pages = fdit_contact_sheet_pages(j->sheet);
     }
@@ -554,6 +570,7 @@ void fdit_sample_close(struct job *j)
     fdit_painter_free(j->painter);
     fdit_album_free(j->album);
     fdit_contact_sheet_free(j->sheet);
+    fdit_dataset_close(j->real);
     fdit_identity_fini(&j->identity);
     fdit_free(j->model_name);
     fdit_picture_fini(&j->picture);

@@ -26,9 +26,10 @@ struct job {
     char *model_name, sampler_text[40];
     struct fdit_album *album;
     struct fdit_contact_sheet *sheet;
-    size_t item; /* elements of x of one picture */
-    int round;   /* pictures of all devices at once */
-    float *x;    /* [round, item] */
+    struct fdit_dataset *real; /* for the sheet, until its pictures are read */
+    size_t item;               /* elements of x of one picture */
+    int round;                 /* pictures of all devices at once */
+    float *x;                  /* [round, item] */
     struct fdit_picture picture;
     struct fdit_picture_spec *specs; /* [round] */
     size_t *places;                  /* [round]: pictures of the shard */

@@ -76,16 +76,23 @@ out:
     return status;
 }
 
+/* What was asked for by its number and is not there is 404, whatever the reason is called. */
+static enum fdit_status found(struct call *c, enum fdit_status status)
+{
+    if (status == FDIT_ERROR_ARGUMENT)
+        c->reply->code = 404;
+    return status;
+}
+
 static enum fdit_status take_node(struct call *c, int32_t *node)
 {
     enum fdit_status status = FDIT_OK;
     int64_t number = FDIT_TREE_ROOT;
     TRY(take_number(c, "node", INT32_MIN, INT32_MAX, &number));
-    if (!fdit_tree_has(c->api->tree, number)) {
-        c->reply->code = 404;
-        FAIL(c->ctx, FDIT_ERROR_ARGUMENT, "node %lld is not there; ask 'tree' and 'search' for nodes",
-             (long long)number);
-    }
+    if (!fdit_tree_has(c->api->tree, number))
+        TRY(found(c,
+                  fdit_fail(c->ctx, FDIT_ERROR_ARGUMENT,
+                            "node %lld is not there; ask 'tree' and 'search' for nodes", (long long)number)));
     *node = (int32_t)number;
 out:
     return status;
@@ -318,8 +325,8 @@ static enum fdit_status answer_cancel(struct call *c)
     const json_t *order = json_object_get(asked, "order");
     if (!json_is_integer(order))
         FAIL(c->ctx, FDIT_ERROR_ARGUMENT, "send the number of the order: {\"order\":1}");
-    TRY(fdit_studio_cancel(c->ctx, c->api->studio, json_integer_value(order)));
-    TRY(fdit_studio_put_order(c->ctx, c->api->studio, json_integer_value(order), &c->json));
+    TRY(found(c, fdit_studio_cancel(c->ctx, c->api->studio, json_integer_value(order))));
+    TRY(found(c, fdit_studio_put_order(c->ctx, c->api->studio, json_integer_value(order), &c->json)));
 out:
     json_decref(asked);
     return status;
@@ -336,9 +343,7 @@ static enum fdit_status answer_order(struct call *c)
     enum fdit_status status = FDIT_OK;
     int64_t id = 0;
     TRY(take_number(c, "order", 0, INT64_MAX, &id));
-    c->reply->code = 404;
-    TRY(fdit_studio_put_order(c->ctx, c->api->studio, id, &c->json));
-    c->reply->code = 0;
+    TRY(found(c, fdit_studio_put_order(c->ctx, c->api->studio, id, &c->json)));
 out:
     return status;
 }
@@ -353,17 +358,14 @@ out:
     return status;
 }
 
-/* One that is not there is 404, whatever the reason is called. */
 static enum fdit_status answer_picture(struct call *c)
 {
     enum fdit_status status = FDIT_OK;
     int64_t id = 0, p = 0;
     TRY(take_picture(c, &id, &p));
-    status = fdit_studio_picture(c->ctx, c->api->studio, id, p, &c->reply->bytes, &c->reply->n,
-                                 c->reply->download);
+    TRY(found(c, fdit_studio_picture(c->ctx, c->api->studio, id, p, &c->reply->bytes, &c->reply->n,
+                                     c->reply->download)));
     c->reply->type = "image/png";
-    if (status == FDIT_ERROR_ARGUMENT)
-        c->reply->code = 404;
 out:
     return status;
 }
@@ -373,8 +375,7 @@ static enum fdit_status answer_preview(struct call *c)
     enum fdit_status status = FDIT_OK;
     int64_t id = 0, p = 0;
     TRY(take_picture(c, &id, &p));
-    c->reply->code = 404;
-    TRY(fdit_studio_preview(c->ctx, c->api->studio, id, p, &c->reply->bytes, &c->reply->n));
+    TRY(found(c, fdit_studio_preview(c->ctx, c->api->studio, id, p, &c->reply->bytes, &c->reply->n)));
     c->reply->code = c->reply->bytes ? 0 : 204;
     c->reply->type = "image/png";
     if (!c->reply->bytes)
@@ -387,12 +388,17 @@ static enum fdit_status answer_sheet(struct call *c)
 {
     enum fdit_status status = FDIT_OK;
     int64_t id = 0, page = 0;
+    int n;
     TRY(take_number(c, "order", 0, INT64_MAX, &id));
     TRY(take_number(c, "page", 0, INT32_MAX, &page));
-    TRY(fdit_studio_sheet(c->ctx, c->api->studio, id, page, &c->reply->file, &c->reply->n));
+    TRY(found(c, fdit_studio_sheet(c->ctx, c->api->studio, id, page, &c->reply->file, &c->reply->n)));
     c->reply->from_file = true;
     c->reply->type = "image/png";
-    snprintf(c->reply->download, sizeof c->reply->download, "sheet-%lld.png", (long long)id);
+    n = snprintf(c->reply->download, sizeof c->reply->download, "sheet-%lld", (long long)id);
+    if (page)
+        n += snprintf(c->reply->download + n, sizeof c->reply->download - (size_t)n, "-page-%lld",
+                      (long long)page);
+    snprintf(c->reply->download + n, sizeof c->reply->download - (size_t)n, ".png");
 out:
     return status;
 }
@@ -407,11 +413,11 @@ static enum fdit_status answer_real(struct call *c)
     TRY(take_node(c, &node));
     TRY(take_number(c, "picture", 0, INT32_MAX, &k));
     c->reply->type = "image/png";
-    c->reply->code = 404;
     if (!c->api->shown.real)
-        FAIL(c->ctx, FDIT_ERROR_ARGUMENT, "no real pictures are served; start 'serve' with --data DATA");
-    status = fdit_real_picture(c->ctx, c->api->shown.real, node, (size_t)k, &c->reply->bytes, &c->reply->n);
-    c->reply->code = status == FDIT_ERROR_ARGUMENT ? 404 : 0;
+        TRY(found(c, fdit_fail(c->ctx, FDIT_ERROR_ARGUMENT,
+                               "no real pictures are served; start 'serve' with --data DATA")));
+    TRY(found(
+        c, fdit_real_picture(c->ctx, c->api->shown.real, node, (size_t)k, &c->reply->bytes, &c->reply->n)));
 out:
     return status;
 }
@@ -440,11 +446,9 @@ static enum fdit_status take_run(struct call *c, const char **run)
     enum fdit_status status = FDIT_OK;
     int64_t i = 0;
     TRY(take_number(c, "run", 0, INT32_MAX, &i));
-    if (i >= c->api->shown.n_runs) {
-        c->reply->code = 404;
-        FAIL(c->ctx, FDIT_ERROR_ARGUMENT, "run %lld is not there; 'runs' lists them, from 0 on",
-             (long long)i);
-    }
+    if (i >= c->api->shown.n_runs)
+        TRY(found(c, fdit_fail(c->ctx, FDIT_ERROR_ARGUMENT,
+                               "run %lld is not there; 'runs' lists them, from 0 on", (long long)i)));
     *run = c->api->shown.runs[i];
 out:
     return status;
@@ -471,10 +475,8 @@ static enum fdit_status answer_run_preview(struct call *c)
     TRY(take_run(c, &run));
     TRY(take_number(c, "step", 0, INT64_MAX, &step));
     c->reply->type = "image/png";
-    status = fdit_runs_preview(c->ctx, run, step, &c->reply->file, &c->reply->n);
-    c->reply->from_file = status == FDIT_OK;
-    if (status == FDIT_ERROR_ARGUMENT)
-        c->reply->code = 404;
+    TRY(found(c, fdit_runs_preview(c->ctx, run, step, &c->reply->file, &c->reply->n)));
+    c->reply->from_file = true;
 out:
     return status;
 }

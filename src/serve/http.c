@@ -35,8 +35,10 @@ struct fdit_http {
     struct fdit_guard guard;
     fdit_context *ctx;
     struct fdit_http_options options;
+    void *user; /* of options.answer */
     struct MHD_Daemon *daemon;
     int socket;
+    bool six;
     char address[FDIT_GUARD_HOST_BYTES + 16];
     pthread_mutex_t lock; /* of the lines */
     pthread_cond_t wake;
@@ -54,6 +56,7 @@ struct call {
     bool post;
     char *body;
     size_t n, capacity;
+    size_t dropped; /* bytes of a body that became too large */
 };
 
 /* ------------------------------------------------------------------ slow clients */
@@ -108,9 +111,7 @@ static void *watch(void *user)
     struct fdit_http *h = user;
     pthread_mutex_lock(&h->lock);
     while (!h->stopping) {
-        struct timespec until;
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_sec++;
+        const struct timespec until = fdit_clock_after(1);
         pthread_cond_timedwait(&h->wake, &h->lock, &until);
         cut_off(h);
     }
@@ -295,6 +296,75 @@ static bool is_api(const char *path)
     return !strncmp(path, "/api/", 5);
 }
 
+static const char too_large[] = "the request is too large";
+
+static int hex_digit(char c)
+{
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
+}
+
+/* Called by the library for the path and for each name and value behind it. An escape that says no byte, or
+ * the end of a text, makes the whole of it a text that is not UTF-8, so that it is refused as such. */
+static size_t unescape(void *user, struct MHD_Connection *c, char *text)
+{
+    char *to = text;
+    (void)user;
+    (void)c;
+    for (const char *at = text; *at; at++) {
+        if (*at != '%') {
+            *to++ = *at;
+            continue;
+        }
+        const int high = hex_digit(at[1]), low = high < 0 ? -1 : hex_digit(at[2]);
+        if (low < 0 || !(high | low)) {
+            to = text;
+            *to++ = '\xff';
+            break;
+        }
+        *to++ = (char)(high * 16 + low);
+        at += 2;
+    }
+    *to = '\0';
+    return (size_t)(to - text);
+}
+
+struct malformed {
+    bool any;
+    char name[32];
+};
+
+static enum MHD_Result find_malformed(void *user, enum MHD_ValueKind kind, const char *key, const char *value)
+{
+    struct malformed *m = user;
+    const bool named = fdit_utf8_valid(key, strlen(key));
+    (void)kind;
+    if (m->any || (named && (!value || fdit_utf8_valid(value, strlen(value)))))
+        return MHD_YES;
+    m->any = true;
+    if (named && strlen(key) < sizeof m->name)
+        snprintf(m->name, sizeof m->name, "%s", key);
+    return MHD_NO;
+}
+
+/* Whether path, names and values of the address are texts; else what is not, into why. */
+static bool check_address(struct fdit_http *h, struct MHD_Connection *c, const char *path, char why[160])
+{
+    struct malformed m = { .any = false };
+    const char *what = "the address";
+    if (fdit_utf8_valid(path, strlen(path))) {
+        h->mhd.get_connection_values(c, MHD_GET_ARGUMENT_KIND, find_malformed, &m);
+        what = m.name[0] ? m.name : "an argument of the address";
+        if (!m.any)
+            return true;
+    }
+    snprintf(why, 160,
+             "%s is not UTF-8, or has a %% without two hexadecimal digits behind it; write %% as %%25", what);
+    return false;
+}
+
 /* A request of which only the header is there. A body that is too large is refused before it is read. */
 static const char *check_head(struct fdit_http *h, struct MHD_Connection *c, const char *path,
                               const char *method, const struct call *call, int *code)
@@ -312,7 +382,7 @@ static const char *check_head(struct fdit_http *h, struct MHD_Connection *c, con
         return reason;
     if (length && (strlen(length) > 9 || atol(length) > (call->post ? FDIT_HTTP_BODY_BYTES : 0))) {
         *code = 413;
-        return "the request is too large";
+        return too_large;
     }
     *code = 404;
     return is_api(path) || (call->file && !call->post) ? NULL : "there is nothing at this address";
@@ -362,8 +432,7 @@ struct arguments {
 const char *fdit_http_argument(const struct fdit_http_request *r, const char *name)
 {
     const struct arguments *a = r->connection;
-    const char *value = a->h->mhd.lookup_connection_value(a->c, MHD_GET_ARGUMENT_KIND, name);
-    return value && fdit_utf8_valid(value, strlen(value)) ? value : NULL;
+    return a->h->mhd.lookup_connection_value(a->c, MHD_GET_ARGUMENT_KIND, name);
 }
 
 static enum MHD_Result answer(struct fdit_http *h, struct MHD_Connection *c, const char *path,
@@ -373,6 +442,8 @@ static enum MHD_Result answer(struct fdit_http *h, struct MHD_Connection *c, con
     struct fdit_http_reply reply = { .code = 0 };
     struct arguments arguments = { h, c };
     set_deadline(h, call->line, FDIT_HTTP_REPLY_SECONDS);
+    if (call->dropped)
+        return send_error(h, c, 413, too_large);
     if (call->file)
         return send_response(h, c, 200, call->file->type,
                              h->mhd.create_response_from_buffer_with_free_callback(
@@ -384,7 +455,7 @@ static enum MHD_Result answer(struct fdit_http *h, struct MHD_Connection *c, con
                                          .n = call->n,
                                          .connection = &arguments };
     enum MHD_Result done;
-    enum fdit_status status = ctx ? h->options.answer(ctx, h->options.user, &r, &reply) : FDIT_ERROR_MEMORY;
+    enum fdit_status status = ctx ? h->options.answer(ctx, h->user, &r, &reply) : FDIT_ERROR_MEMORY;
     if (status == FDIT_OK) {
         done = send_reply(h, c, call->line, &reply);
     } else {
@@ -397,11 +468,17 @@ static enum MHD_Result answer(struct fdit_http *h, struct MHD_Connection *c, con
     return done;
 }
 
+/* A body that did not say its length and is too large is read to its end, as far as that is near: who still
+ * sends takes no reply. */
 static enum MHD_Result take_body(struct call *call, const char *bytes, size_t *n)
 {
-    if (call->n + *n > FDIT_HTTP_BODY_BYTES ||
-        fdit_grow(NULL, &call->body, &call->capacity, call->n + *n + 1, 1) != FDIT_OK)
-        return MHD_NO; /* of a length that it did not say: closed */
+    if (call->dropped || call->n + *n > FDIT_HTTP_BODY_BYTES) {
+        call->dropped += *n;
+        *n = 0;
+        return call->dropped <= FDIT_HTTP_DROPPED_BYTES ? MHD_YES : MHD_NO;
+    }
+    if (fdit_grow(NULL, &call->body, &call->capacity, call->n + *n + 1, 1) != FDIT_OK)
+        return MHD_NO;
     memcpy(call->body + call->n, bytes, *n);
     call->n += *n;
     *n = 0;
@@ -413,6 +490,7 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *c, const ch
 {
     struct fdit_http *h = user;
     struct call *call = *state;
+    char why[160];
     int code;
     (void)version;
     if (call && *n)
@@ -429,6 +507,10 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *c, const ch
     code = 503;
     if (!reason)
         reason = check_head(h, c, path, method, call, &code);
+    if (!reason && !check_address(h, c, path, why)) {
+        code = 400;
+        reason = why;
+    }
     return reason ? send_error(h, c, code, reason) : MHD_YES;
 }
 
@@ -474,10 +556,10 @@ out:
 
 /* What is blocked here is blocked in all threads of the library: a client that goes away must not end the
  * program. */
-static bool start_threads(struct fdit_http *h, bool six)
+static bool start_threads(struct fdit_http *h)
 {
     const unsigned flags = MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL |
-                           MHD_USE_ITC | (six ? MHD_USE_IPv6 : 0);
+                           MHD_USE_ITC | (h->six ? MHD_USE_IPv6 : 0);
     enum { STACK = 1 << 20 };
     sigset_t pipe, before;
     sigemptyset(&pipe);
@@ -487,15 +569,16 @@ static bool start_threads(struct fdit_http *h, bool six)
         flags, 0, NULL, NULL, on_request, h, MHD_OPTION_LISTEN_SOCKET, h->socket, MHD_OPTION_CONNECTION_LIMIT,
         (unsigned)FDIT_HTTP_MOST_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)FDIT_HTTP_IDLE_SECONDS,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)FDIT_HTTP_HEADER_BYTES, MHD_OPTION_NOTIFY_CONNECTION,
-        on_connection, h, MHD_OPTION_NOTIFY_COMPLETED, on_completed, h, MHD_OPTION_THREAD_STACK_SIZE,
-        (size_t)STACK, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
+        on_connection, h, MHD_OPTION_NOTIFY_COMPLETED, on_completed, h, MHD_OPTION_UNESCAPE_CALLBACK,
+        unescape, NULL, MHD_OPTION_THREAD_STACK_SIZE, (size_t)STACK, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+        MHD_OPTION_END);
     h->watching = h->daemon && !pthread_create(&h->watcher, NULL, watch, h);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return h->watching;
 }
 
-enum fdit_status fdit_http_start(fdit_context *ctx, const struct fdit_http_options *options,
-                                 struct fdit_http **out)
+enum fdit_status fdit_http_open(fdit_context *ctx, const struct fdit_http_options *options,
+                                struct fdit_http **out)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_http *h = NULL;
@@ -516,15 +599,23 @@ enum fdit_status fdit_http_start(fdit_context *ctx, const struct fdit_http_optio
     h->guard.n_hosts = 0;
     TRY(fdit_listen_open(ctx, &where, &h->socket));
     TRY(name_hosts(ctx, h, &where));
-    h->locked = !pthread_mutex_init(&h->lock, NULL) && !pthread_cond_init(&h->wake, NULL);
-    if (!h->locked || !start_threads(h, where.six))
-        FAIL(ctx, FDIT_ERROR_IO,
-             "%s: libmicrohttpd does not start; look at the limits of threads and open files", h->address);
+    h->six = where.six;
     *out = h;
     return FDIT_OK;
 out:
     fdit_http_stop(h, 60);
     return status;
+}
+
+enum fdit_status fdit_http_start(fdit_context *ctx, struct fdit_http *h, void *user)
+{
+    h->user = user;
+    h->locked = !pthread_mutex_init(&h->lock, NULL) && !pthread_cond_init(&h->wake, NULL);
+    if (h->locked && start_threads(h))
+        return FDIT_OK;
+    return fdit_fail(ctx, FDIT_ERROR_IO,
+                     "%s: libmicrohttpd does not start; look at the limits of threads and open files",
+                     h->address);
 }
 
 /* The library waits for all that answer. */
@@ -548,11 +639,7 @@ static bool end_daemon_within(struct fdit_http *h, double seconds)
         end_daemon(h);
     pthread_mutex_lock(&h->lock);
     while (!h->ended && now() < until) {
-        struct timespec soon;
-        clock_gettime(CLOCK_REALTIME, &soon);
-        soon.tv_nsec += 100 * 1000 * 1000;
-        soon.tv_sec += soon.tv_nsec / 1000000000;
-        soon.tv_nsec %= 1000000000;
+        const struct timespec soon = fdit_clock_after(0.1);
         pthread_cond_timedwait(&h->wake, &h->lock, &soon);
     }
     pthread_mutex_unlock(&h->lock);
@@ -616,14 +703,21 @@ bool fdit_http_available(char *why, size_t bytes)
     return false;
 }
 
-enum fdit_status fdit_http_start(fdit_context *ctx, const struct fdit_http_options *options,
-                                 struct fdit_http **out)
+enum fdit_status fdit_http_open(fdit_context *ctx, const struct fdit_http_options *options,
+                                struct fdit_http **out)
 {
     char why[256];
     (void)options;
     *out = NULL;
     fdit_http_available(why, sizeof why);
     return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED, "%s", why);
+}
+
+enum fdit_status fdit_http_start(fdit_context *ctx, struct fdit_http *h, void *user)
+{
+    (void)h;
+    (void)user;
+    return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED, "this program was built without libmicrohttpd");
 }
 
 bool fdit_http_stop(struct fdit_http *h, double seconds)

@@ -4,10 +4,12 @@
  * answers may take its time; everything is bounded: connections, headers, bodies, the time of a request.
  *
  *     struct fdit_http *h = NULL;
- *     TRY(fdit_http_start(ctx, &options, &h));
+ *     TRY(fdit_http_open(ctx, &options, &h)); // the port
+ *     ... what takes its time before requests can be answered
+ *     TRY(fdit_http_start(ctx, h, user));
  *     ... fdit_http_address(h), fdit_http_token(h) ...
  *     if (!fdit_http_stop(h, 1)) // a function still answers
- *         _exit(0); */
+ *         _exit(code); */
 #ifndef FDIT_SERVE_HTTP_H
 #define FDIT_SERVE_HTTP_H
 
@@ -20,6 +22,8 @@ enum {
     FDIT_HTTP_MOST_STREAMS = 16,
     FDIT_HTTP_HEADER_BYTES = 32 << 10, /* of a request, its line included */
     FDIT_HTTP_BODY_BYTES = 64 << 10,
+    FDIT_HTTP_DROPPED_BYTES =
+        16 << 20,                   /* of a body that is too large and did not say so; then it is cut off */
     FDIT_HTTP_REQUEST_SECONDS = 10, /* from its first byte to its last */
     FDIT_HTTP_IDLE_SECONDS = 15,    /* a connection on which nothing moves */
     FDIT_HTTP_REPLY_SECONDS = 120,  /* to a client that reads slowly; streams have no end */
@@ -41,7 +45,7 @@ struct fdit_http_request {
     size_t n;
     const void *connection;
 };
-/* The argument `name` of the address, NULL: it is not there. */
+/* The argument `name` of the address, in UTF-8 (others are refused before); NULL: it is not there. */
 const char *fdit_http_argument(const struct fdit_http_request *r, const char *name);
 
 struct fdit_http_reply {
@@ -77,15 +81,17 @@ struct fdit_http_options {
     int request_seconds;                /* 0: FDIT_HTTP_REQUEST_SECONDS */
     const struct fdit_http_file *files; /* the end has path NULL; "/" is the page */
     fdit_http_fn answer;
-    void *user;
 };
 
 /* Whether this program can serve at all; else the reason, and the remedy, into why. */
 bool fdit_http_available(char *why, size_t bytes);
 /* FDIT_ERROR_UNSUPPORTED without libmicrohttpd, FDIT_ERROR_ARGUMENT for an address that is not one or that
- * others can reach without names for it, FDIT_ERROR_IO for a port that is taken. ctx must outlive it. */
-enum fdit_status fdit_http_start(fdit_context *ctx, const struct fdit_http_options *options,
-                                 struct fdit_http **out);
+ * others can reach without names for it, FDIT_ERROR_IO for a port that is taken. Whoever comes before
+ * fdit_http_start waits. ctx must outlive it. Free with fdit_http_stop. */
+enum fdit_status fdit_http_open(fdit_context *ctx, const struct fdit_http_options *options,
+                                struct fdit_http **out);
+/* Answers, with `user` for options->answer. After a failure it can only be stopped. */
+enum fdit_status fdit_http_start(fdit_context *ctx, struct fdit_http *h, void *user);
 /* Refuses what is new, ends what is open, and waits so many seconds for functions that answer. False: one
  * still does; then nothing that it uses may be freed, and a later call goes on waiting. NULL is allowed. */
 bool fdit_http_stop(struct fdit_http *h, double seconds);

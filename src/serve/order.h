@@ -52,6 +52,7 @@ struct fdit_order {
     int step, steps;                     /* of the batch that is being drawn */
     double seconds;                      /* of drawing */
     int held;                            /* by whom it is read without the lock */
+    uint64_t ended;                      /* number of those that ended before it, from 1; 0: it has not */
     uint64_t served;                     /* number of the batch that it was in last */
     uint64_t changed;                    /* when something was told of it last */
     char *message;                       /* why it failed */

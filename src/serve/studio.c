@@ -95,6 +95,12 @@ enum fdit_status fdit_studio_open(fdit_context *ctx, const struct fdit_devices *
         TRY(open_model(ctx, s, o, i));
     const struct fdit_order_model *shown = &s->models[0].shown;
     s->picture_most = most_of_a_picture(shown);
+    if (picture_bytes < s->picture_most) {
+        char asked[32];
+        fdit_format_size(picture_bytes, asked);
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "--picture-memory %s: a picture can take %zu bytes; give that, or more", asked, s->picture_most);
+    }
     size_t most = picture_bytes / s->picture_most; /* of one order */
     TRY(fdit_contact_sheet_most_bytes(ctx, most < FDIT_ORDER_MOST_PICTURES ? most : FDIT_ORDER_MOST_PICTURES,
                                       shown->source.taxonomy, shown->size, shown->channels, &s->sheet_bytes));
@@ -237,21 +243,11 @@ out:
     return status;
 }
 
-static struct timespec after(double seconds)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    double whole = (double)t.tv_nsec + 1e9 * seconds;
-    t.tv_sec += (time_t)(whole / 1e9);
-    t.tv_nsec = (long)(whole - 1e9 * (double)(time_t)(whole / 1e9));
-    return t;
-}
-
 bool fdit_studio_stop(struct fdit_studio *s, double seconds)
 {
     if (!s || !s->running)
         return true;
-    struct timespec until = after(seconds);
+    struct timespec until = fdit_clock_after(seconds);
     pthread_mutex_lock(&s->lock);
     s->stopping = true;
     pthread_cond_broadcast(&s->work);
@@ -328,6 +324,13 @@ void fdit_studio_tell(struct fdit_studio *s, struct fdit_order *o)
     pthread_cond_broadcast(&s->told);
 }
 
+void fdit_studio_end(struct fdit_studio *s, struct fdit_order *o, enum fdit_order_state state)
+{
+    o->state = state;
+    o->ended = ++s->ends;
+    fdit_studio_tell(s, o);
+}
+
 struct fdit_order *fdit_studio_find(struct fdit_studio *s, int64_t id)
 {
     for (int i = 0; i < s->n_orders; i++)
@@ -354,6 +357,9 @@ static enum fdit_status queue_order(fdit_context *ctx, struct fdit_studio *s, st
         open++;
         pictures += s->orders[i]->request.n;
     }
+    if (s->n_orders == FDIT_STUDIO_KEPT_ORDERS + FDIT_STUDIO_MOST_ORDERS)
+        fdit_studio_forget(s, 0,
+                           s->n_orders - 1); /* a batch may take long, and others are cancelled meanwhile */
     if (s->stopping || open >= FDIT_STUDIO_MOST_ORDERS ||
         s->n_orders == FDIT_STUDIO_KEPT_ORDERS + FDIT_STUDIO_MOST_ORDERS)
         return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED,
@@ -401,10 +407,8 @@ enum fdit_status fdit_studio_cancel(fdit_context *ctx, struct fdit_studio *s, in
 {
     pthread_mutex_lock(&s->lock);
     struct fdit_order *o = fdit_studio_find(s, id);
-    if (o && fdit_order_open(o)) {
-        o->state = FDIT_ORDER_CANCELLED;
-        fdit_studio_tell(s, o);
-    }
+    if (o && fdit_order_open(o))
+        fdit_studio_end(s, o, FDIT_ORDER_CANCELLED);
     pthread_mutex_unlock(&s->lock);
     return o ? FDIT_OK : no_order(ctx, id);
 }
@@ -431,6 +435,8 @@ static enum fdit_status put_whole(fdit_context *ctx, struct fdit_studio *s, cons
     fdit_json_put_real(b, NULL, "guidance", o->options.guidance.w);
     fdit_json_put_text(b, NULL, "sampler", o->sampler);
     fdit_json_put_text(b, NULL, "guide", o->source.guide.text);
+    fdit_json_put_int(b, NULL, "sheets",
+                      (int64_t)fdit_contact_sheet_pages_of(&o->request, model->size, model->channels));
     json_t *list = fdit_json_put_array(b, NULL, "list");
     for (size_t p = 0; p < o->request.n; p++) {
         struct fdit_request_item item = fdit_request_at(&o->request, p);
@@ -494,7 +500,7 @@ enum fdit_status fdit_studio_picture(fdit_context *ctx, struct fdit_studio *s, i
 enum fdit_status fdit_studio_preview(fdit_context *ctx, struct fdit_studio *s, int64_t id, int64_t p,
                                      char **bytes, size_t *n)
 {
-    struct timespec until = after(1);
+    struct timespec until = fdit_clock_after(1);
     struct fdit_studio_preview *v = &s->preview;
     *bytes = NULL;
     pthread_mutex_lock(&s->lock);
@@ -547,11 +553,12 @@ static enum fdit_status write_sheet(fdit_context *ctx, const struct fdit_order *
     char *title = NULL, *path = NULL, *file = NULL;
     bool opened = false;
     TRY(fdit_contact_sheet_new(ctx, &o->request, model->source.taxonomy, model->size, model->channels, NULL,
-                               NULL, &sheet));
+                               &sheet));
     TRY(fill_sheet(ctx, o, sheet));
     size_t pages = fdit_contact_sheet_pages(sheet);
     if (page < 0 || (size_t)page >= pages)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "the sheet has %zu pages, from 0 on", pages);
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "page %" PRId64 " is not there: the sheet has %zu, from 0 on", page,
+             pages);
     TRY(fdit_contact_sheet_title(ctx,
                                  &(struct fdit_contact_sheet_title){
                                      .base = o->options.base,
@@ -632,15 +639,13 @@ enum fdit_status fdit_studio_sheet(fdit_context *ctx, struct fdit_studio *s, int
                                    int *file, size_t *n)
 {
     enum fdit_status status = FDIT_OK;
-    const char *temporary = getenv("TMPDIR");
     struct fdit_order *o = NULL;
     char folder[4096];
     bool made = false;
     if (!begin_sheet(s))
         return fdit_fail(ctx, FDIT_INTERRUPTED, "the server is stopping");
     TRY(hold_order(ctx, s, id, &o));
-    snprintf(folder, sizeof folder, "%s/finediffusion-serve-XXXXXX",
-             temporary && *temporary ? temporary : "/tmp");
+    snprintf(folder, sizeof folder, "%s/finediffusion-serve-XXXXXX", fdit_temporary_folder());
     made = mkdtemp(folder);
     if (!made)
         TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: no folder for a contact sheet; set TMPDIR",
@@ -665,7 +670,7 @@ uint64_t fdit_studio_now(struct fdit_studio *s)
 
 bool fdit_studio_next(struct fdit_studio *s, uint64_t *seen, struct fdit_json *b)
 {
-    struct timespec until = after(1);
+    struct timespec until = fdit_clock_after(1);
     struct fdit_order *next = NULL;
     pthread_mutex_lock(&s->lock);
     while (!s->stopping && s->version <= *seen)

@@ -9,7 +9,7 @@
  *     TRY(fdit_studio_start(ctx, s));                     // weights, and the thread
  *     ... fdit_studio_order, fdit_studio_picture, ... from any thread
  *     if (!fdit_studio_stop(s, 4))                        // it still works on a step
- *         _exit(0);
+ *         _exit(code);
  *     fdit_studio_close(s); */
 #ifndef FDIT_SERVE_STUDIO_H
 #define FDIT_SERVE_STUDIO_H
@@ -19,7 +19,7 @@
 
 enum {
     FDIT_STUDIO_MOST_ORDERS = 64,  /* that wait or are drawn */
-    FDIT_STUDIO_KEPT_ORDERS = 256, /* with those that are done; older ones are forgotten */
+    FDIT_STUDIO_KEPT_ORDERS = 256, /* with those that are over; what ended first is forgotten first */
 };
 
 struct fdit_studio;

@@ -161,8 +161,9 @@ out:
         s->bytes += n;
         o->done++;
         if (fdit_order_open(o) && o->done == o->request.n)
-            o->state = FDIT_ORDER_DONE;
-        fdit_studio_tell(s, o);
+            fdit_studio_end(s, o, FDIT_ORDER_DONE);
+        else
+            fdit_studio_tell(s, o);
     }
     pthread_mutex_unlock(&s->lock);
     return status;
@@ -175,10 +176,9 @@ static void fail_round(struct fdit_studio *s, const char *message)
         struct fdit_order *o = s->owners[i];
         if (!fdit_order_open(o))
             continue;
-        o->state = FDIT_ORDER_FAILED;
         if (!o->message && fdit_strdup(NULL, message, &o->message) != FDIT_OK)
             o->message = NULL;
-        fdit_studio_tell(s, o);
+        fdit_studio_end(s, o, FDIT_ORDER_FAILED);
     }
     pthread_mutex_unlock(&s->lock);
 }
@@ -207,22 +207,36 @@ out:
 
 /* ------------------------------------------------------------------ the thread */
 
-/* Those that are done make room for the pictures of the round that was filled, the oldest first. */
-static void forget_old(struct fdit_studio *s)
+static bool is_drawn(const struct fdit_studio *s, const struct fdit_order *o)
 {
-    const size_t round = (size_t)s->in_round * s->picture_most;
-    int kept = 0, excess = s->n_orders - FDIT_STUDIO_KEPT_ORDERS;
+    for (int i = 0; i < s->in_round; i++)
+        if (s->owners[i] == o)
+            return true;
+    return false;
+}
+
+/* Of those that nobody needs the one that ended first, -1: none. */
+static int oldest(const struct fdit_studio *s)
+{
+    int best = -1;
     for (int i = 0; i < s->n_orders; i++) {
-        struct fdit_order *o = s->orders[i];
-        if (!fdit_order_open(o) && !o->held && (excess > 0 || s->bytes + round > s->picture_bytes)) {
-            s->bytes -= o->bytes;
-            excess--;
-            fdit_order_free(o);
-        } else {
-            s->orders[kept++] = o;
-        }
+        const struct fdit_order *o = s->orders[i];
+        if (o->ended && !o->held && (best < 0 || o->ended < s->orders[best]->ended) && !is_drawn(s, o))
+            best = i;
     }
-    s->n_orders = kept;
+    return best;
+}
+
+void fdit_studio_forget(struct fdit_studio *s, size_t bytes, int most)
+{
+    while (s->n_orders > most || s->bytes + bytes > s->picture_bytes) {
+        const int i = oldest(s);
+        if (i < 0)
+            break;
+        s->bytes -= s->orders[i]->bytes;
+        fdit_order_free(s->orders[i]);
+        memmove(s->orders + i, s->orders + i + 1, (size_t)(--s->n_orders - i) * sizeof *s->orders);
+    }
 }
 
 void *fdit_studio_work(void *user)
@@ -232,7 +246,7 @@ void *fdit_studio_work(void *user)
     while (!s->stopping && !fdit_stopped(s->ctx)) {
         fdit_context *ctx = NULL;
         const bool some = fill_round(s);
-        forget_old(s);
+        fdit_studio_forget(s, (size_t)s->in_round * s->picture_most, FDIT_STUDIO_KEPT_ORDERS);
         if (!some) {
             pthread_cond_wait(&s->work, &s->lock);
             continue;

@@ -50,7 +50,7 @@ struct fdit_studio {
     int n_orders;
     size_t bytes;
     int64_t last_id;
-    uint64_t rounds, version;
+    uint64_t rounds, version, ends;
     double told_at; /* of steps */
     struct fdit_studio_preview preview;
 };
@@ -58,6 +58,11 @@ struct fdit_studio {
 void *fdit_studio_work(void *studio);
 /* Under the lock: the order changed in a way that clients want to know. */
 void fdit_studio_tell(struct fdit_studio *s, struct fdit_order *o);
+/* Under the lock: it is done, cancelled or has failed, and is told of. */
+void fdit_studio_end(struct fdit_studio *s, struct fdit_order *o, enum fdit_order_state state);
+/* Under the lock: those that ended first are forgotten, until room for `bytes` of pictures is there and
+ * `most` orders or fewer are kept; but those that are drawn, waited for or read. */
+void fdit_studio_forget(struct fdit_studio *s, size_t bytes, int most);
 struct fdit_order *fdit_studio_find(struct fdit_studio *s, int64_t id); /* NULL: not there */
 static inline bool fdit_order_open(const struct fdit_order *o)
 {

@@ -134,6 +134,20 @@ class Cell {
   }
 }
 
+// A sheet has a hundred classes. Of those that have more, each click saves one sheet and says which is next: browsers ask
+// before they take several files at once.
+async function saveSheet(order, from, label, title) {
+  const { sheets } = await get("order", { order }), page = Number(from.dataset.page ?? 0);
+  await save("sheet", { order, page }, "sheet.png");
+  const next = (page + 1) % sheets;
+  from.dataset.page = next;
+  if (sheets > 1) {
+    from.textContent = `${label}, part ${next + 1} of ${sheets}`;
+    from.setAttribute("aria-label", `${from.textContent}, of ${title}`);
+    find("told").textContent = `Part ${page + 1} of ${sheets} is saved`;
+  }
+}
+
 // ---- what was asked at once
 
 class Card {
@@ -166,8 +180,8 @@ class Card {
     this.sheet = true;
     this.cells.forEach((cell, i) => {
       const label = this.cells.length > 1 ? `Save sheet ${i + 1}` : "Save sheet";
-      this.foot.append(button(label, `${label} of ${this.title}`, () =>
-        save("sheet", { order: cell.order }, "sheet.png").catch(complain)));
+      this.foot.append(button(label, `${label} of ${this.title}`, (event) =>
+        saveSheet(cell.order, event.target, label, this.title).catch(complain)));
     });
     find("told").textContent = `${this.title}: ${told.state}`;
   }
