@@ -43,7 +43,7 @@ setup() {
     pocl)
         [ -n "$(library libpocl.so pocl)" ] || apt_install pocl-opencl-icd || absent "pocl: install pocl-opencl-icd"
         mkdir -p "$cache/pocl"
-        library libpocl.so pocl >"$cache/pocl/pocl.icd" ;;
+        library libpocl.so pocl | replace "$cache/pocl/pocl.icd" ;;
     intel)
         if [ ! -e "$cache/intel/intel.icd" ]; then
             rm -rf "$cache/intel" && mkdir -p "$cache/intel"
@@ -78,10 +78,15 @@ setup() {
     esac
 }
 
+# replace FILE: by what is read. Several of this script may run at a time, and others' drivers be reading it.
+replace() {
+    cat >"$1.$$"
+    mv -f "$1.$$" "$1"
+}
+
 # One folder of .icd files for the names, and the variables.
 environment() {
     local vendors=$cache/vendors/$1 name libraries=
-    rm -rf "$vendors.new" && mkdir -p "$vendors.new"
     for name in ${1//,/ }; do
         case $name in
         oclgrind) die "oclgrind: use run oclgrind COMMAND" ;;
@@ -89,7 +94,8 @@ environment() {
         *) die "$name: unknown; there are pocl, intel, rusticl" ;;
         esac
         [ -s "$cache/$name/$name.icd" ] || setup "$name"
-        cp "$cache/$name/$name.icd" "$vendors.new/"
+        mkdir -p "$vendors"
+        replace "$vendors/$name.icd" <"$cache/$name/$name.icd"
         case $name in
         intel) libraries=$cache/intel/venv/lib ;;
         rusticl)
@@ -97,7 +103,6 @@ environment() {
             echo "export GALLIUM_PIPE_SEARCH_DIR='$(dirname "$(cat "$cache/rusticl/rusticl.icd")")/gallium-pipe'" ;;
         esac
     done
-    rm -rf "$vendors" && mv "$vendors.new" "$vendors"
     echo "export OCL_ICD_VENDORS='$vendors'"
     [ -z "$libraries" ] || echo "export LD_LIBRARY_PATH='$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}'"
 }
