@@ -84,4 +84,24 @@ same "losses of each class" before part2/val-classes.tsv
 echo "step" >val/val-classes.tsv
 refused "val-classes.tsv,columns" inspect val
 
+# ------------------------------------------------------------------ many groups
+# The plan has what the names of many rows take: 1000 classes, each in 250 groups of its own.
+k=0
+picture=$(find data -name '*.png' | sort | head -n 1)
+while [ $k -lt 1000 ]; do
+    mkdir -p "many/c$k" && cp "$picture" "many/c$k/" || exit 99
+    k=$((k + 1))
+done
+awk 'BEGIN { OFS = "\t"
+    printf "class"; for (r = 0; r < 250; r++) printf "\tr%d", r; print ""
+    for (c = 0; c < 1000; c++) { printf "c%d", c; for (r = 0; r < 250; r++) printf "\tg%dx%d", r, c; print "" } }' >many.tsv
+good train --data many --taxonomy many.tsv --from-scratch --tune full --model 4,1,1,2 --size 8 --channels 1 --batch 2 \
+    --steps 1 --preview-every 0 --workers 1 --threads 1 --out many-run --json
+if [ -z "${FDIT_SANITIZE-}" ]; then
+    checks=$((checks + 1))
+    planned=$(sed -n 's/.*"process_plan_bytes":\([0-9]*\).*/\1/p' stdout)
+    peak=$(sed -n 's/.*"done":true.*"peak_bytes":\([0-9]*\).*/\1/p' stdout)
+    [ "$peak" -lt $((planned + 12000000)) ] || fail "250,000 groups: $peak bytes at the peak, $planned planned"
+fi
+
 finish

@@ -153,15 +153,34 @@ enum fdit_status fdit_st_writer_fill(fdit_context *ctx, struct fdit_st_writer *w
                (struct entry){ .type = type, .source = SOURCE_FILL, .fill = fill, .user = user });
 }
 
-/* The header's text padded with spaces to a multiple of 8. */
-static enum fdit_status header_text(fdit_context *ctx, const struct fdit_st_writer *w, char **out, size_t *n)
+/* Where the header's text goes: into the file, or nowhere, to be counted. */
+struct pour {
+    fdit_context *ctx;
+    struct fdit_writer *f;
+    size_t n;
+    enum fdit_status status;
+};
+
+static int pour(const char *bytes, size_t n, void *user)
+{
+    struct pour *p = user;
+    p->n += n;
+    if (p->f && p->status == FDIT_OK)
+        p->status = fdit_writer_write(p->ctx, p->f, bytes, n);
+    return p->status == FDIT_OK ? 0 : -1;
+}
+
+/* The header, of *n bytes: its length in 8 bytes and its text, padded with spaces to a multiple of 8.
+ * The text is not made before: the classes in it may be many. */
+static enum fdit_status pour_header(fdit_context *ctx, const struct fdit_st_writer *w, struct fdit_writer *f,
+                                    uint64_t *n)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_json all;
-    char *text = NULL, *padded = NULL;
+    struct pour count = { .ctx = ctx }, text = { .ctx = ctx, .f = f };
     const char *key;
+    uint8_t length[8];
     json_t *value;
-    *out = NULL;
     fdit_json_begin(&all);
     if (json_object_size(w->meta.root))
         fdit_json_put(&all, NULL, "__metadata__", json_incref(w->meta.root));
@@ -169,27 +188,32 @@ static enum fdit_status header_text(fdit_context *ctx, const struct fdit_st_writ
     {
         fdit_json_put(&all, NULL, key, json_incref(value));
     }
-    TRY(fdit_json_end(ctx, &all, header_name, JSON_COMPACT, &text));
-    size_t length = strlen(text);
-    *n = (length + 7) / 8 * 8;
-    TRY(fdit_alloc(ctx, *n, 1, &padded));
-    memset(padded, ' ', *n);
-    memcpy(padded, text, length);
-    *out = padded;
+    TRY(fdit_json_check(ctx, &all, header_name));
+    if (json_dump_callback(all.root, pour, &count, JSON_COMPACT))
+        FAIL(ctx, FDIT_ERROR_MEMORY, "out of memory for %s", header_name);
+    const size_t padded = (count.n + 7) / 8 * 8;
+    *n = 8 + padded;
+    if (!f)
+        goto out;
+    for (int i = 0; i < 8; i++)
+        length[i] = (uint8_t)((uint64_t)padded >> 8 * i);
+    TRY(fdit_writer_write(ctx, f, length, sizeof length));
+    const int code = json_dump_callback(all.root, pour, &text, JSON_COMPACT);
+    TRY(text.status);
+    if (code)
+        FAIL(ctx, FDIT_ERROR_MEMORY, "out of memory for %s", header_name);
+    TRY(fdit_writer_write(ctx, f, "       ", padded - count.n));
 out:
     fdit_json_fini(&all);
-    fdit_free(text);
     return status;
 }
 
 uint64_t fdit_st_writer_bytes(const struct fdit_st_writer *w)
 {
-    char *text = NULL;
-    size_t n = 0;
-    if (header_text(NULL, w, &text, &n) != FDIT_OK)
-        n = 0;
-    fdit_free(text);
-    return 8 + n + w->data_bytes;
+    uint64_t n = 8;
+    if (pour_header(NULL, w, NULL, &n) != FDIT_OK)
+        n = 8;
+    return n + w->data_bytes;
 }
 
 /* values: room for CHUNK floats; stored: for CHUNK elements of 8 bytes. */
@@ -224,18 +248,13 @@ enum fdit_status fdit_st_writer_save(fdit_context *ctx, struct fdit_st_writer *w
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_writer *f = NULL;
-    char *header = NULL;
     float *values = NULL;
-    uint8_t *stored = NULL, length[8];
-    size_t n = 0;
-    TRY(header_text(ctx, w, &header, &n));
+    uint8_t *stored = NULL;
+    uint64_t n;
     TRY(fdit_alloc(ctx, CHUNK, sizeof *values, &values));
     TRY(fdit_alloc(ctx, CHUNK, 8, &stored));
     TRY(fdit_writer_open(ctx, path, true, &f));
-    for (int i = 0; i < 8; i++)
-        length[i] = (uint8_t)((uint64_t)n >> 8 * i);
-    TRY(fdit_writer_write(ctx, f, length, sizeof length));
-    TRY(fdit_writer_write(ctx, f, header, n));
+    TRY(pour_header(ctx, w, f, &n));
     for (size_t i = 0; i < w->n; i++)
         TRY(write_entry(ctx, f, &w->entries[i], values, stored));
     TRY(fdit_writer_commit(ctx, &f));
@@ -243,6 +262,5 @@ out:
     fdit_writer_abort(f);
     fdit_free(stored);
     fdit_free(values);
-    fdit_free(header);
     return status;
 }

@@ -14,7 +14,7 @@
 
 /* What processes that train together must agree in; texts, of which hashes are compared. */
 struct fdit_exchange_identity {
-    const char *options, *data;
+    const char *options, *classes, *data;
 };
 
 /* Bytes that this process has sent to others, and seconds in which it has waited for them and did nothing

@@ -312,7 +312,7 @@ static enum fdit_status ready(fdit_context *ctx, struct fdit_exchange *x, enum f
     TRY(fdit_ranks_settle(ctx, e->ranks, own));
     said.build = hash_of(FDIT_COMMIT) ^ hash_of(fdit_version());
     said.options = hash_of(id->options);
-    said.data = hash_of(id->data);
+    said.data = fdit_fnv(hash_of(id->classes), id->data, strlen(id->data));
     snprintf(said.host, sizeof said.host, "%s", e->ranks->host);
     TRY(fdit_alloc(ctx, (size_t)e->ranks->size, sizeof *all, &all));
     TRY(collect(ctx, e, &said, all, sizeof said));

@@ -28,16 +28,17 @@ out:
 }
 
 enum fdit_status fdit_made_of_data(fdit_context *ctx, const struct fdit_train_source *data,
-                                   const struct fdit_train_source *val, const struct fdit_train_source *prior,
-                                   fdit_looked_fn looked, void *user, struct fdit_made_of *out)
+                                   const char *taxonomy, const struct fdit_train_source *val,
+                                   const struct fdit_train_source *prior, fdit_looked_fn looked, void *user,
+                                   struct fdit_made_of *out)
 {
     enum fdit_status status = FDIT_OK;
     const struct fdit_taxonomy *tax = fdit_train_source_taxonomy(data);
-    *out = (struct fdit_made_of){ .n_classes = (size_t)fdit_taxonomy_n_classes(tax),
+    *out = (struct fdit_made_of){ .taxonomy = taxonomy,
+                                  .n_classes = (size_t)fdit_taxonomy_n_classes(tax),
                                   .pictures = fdit_train_source_size(data),
                                   .has_val = val != NULL,
                                   .has_prior = prior != NULL };
-    TRY(fdit_taxonomy_to_json(ctx, tax, &out->taxonomy));
     TRY(fdit_alloc(ctx, out->n_classes, sizeof *out->marks, &out->marks));
     TRY(fdit_alloc(ctx, out->n_classes, sizeof *out->counts, &out->counts));
     for (size_t i = 0; i < out->pictures; i++)
@@ -57,7 +58,6 @@ out:
 
 void fdit_made_of_fini(struct fdit_made_of *id)
 {
-    fdit_free(id->taxonomy);
     fdit_free(id->marks);
     fdit_free(id->counts);
     *id = (struct fdit_made_of){ 0 };
@@ -89,12 +89,9 @@ enum fdit_status fdit_made_of_json(fdit_context *ctx, const struct fdit_made_of 
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_json b;
-    json_t *taxonomy = NULL;
     char *classes = NULL;
     *out = NULL;
     fdit_json_begin(&b);
-    TRY(fdit_json_parse(ctx, "the classes", id->taxonomy, strlen(id->taxonomy), 64, &taxonomy));
-    fdit_json_put(&b, NULL, "taxonomy", taxonomy);
     TRY(fdit_alloc(ctx, id->n_classes * CLASS_TEXT + 1, 1, &classes));
     for (size_t i = 0; i < id->n_classes; i++)
         class_text(id, i, classes + i * CLASS_TEXT);
@@ -141,6 +138,8 @@ static enum fdit_status compare_classes(fdit_context *ctx, const json_t *was, co
         FAIL(ctx, FDIT_ERROR_FORMAT, "%s/config.json does not say the classes of its run; it is damaged",
              names->run);
     TRY(fdit_json_dump(ctx, classes, JSON_COMPACT, &text));
+    if (!strcmp(text, is->taxonomy)) /* without the memory that reading them takes */
+        goto out;
     TRY(fdit_path_join(ctx, names->run, "config.json", &config));
     TRY(fdit_taxonomy_parse(ctx, text, strlen(text), config, NULL, &a));
     TRY(fdit_taxonomy_parse(ctx, is->taxonomy, strlen(is->taxonomy), names->data, NULL, &b));

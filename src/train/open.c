@@ -619,6 +619,8 @@ enum fdit_status fdit_run_plan(fdit_context *ctx, struct run *r)
     if (r->autoencoder)
         TRY(fdit_autoencoder_plan(ctx, r->autoencoder, r->model, r->output.preview != NULL,
                                   o->memory ? o->memory : fdit_device_info(r->dev)->memory));
+    TRY(fdit_plan_add(ctx, &r->model->plan, FDIT_PLAN_HOST, NULL,
+                      r->output.run ? strlen(r->taxonomy_json) : 0, "the classes in a file's header"));
     TRY(plan_quality(ctx, r)); /* its network is in what the process holds */
     TRY(fdit_plan_add_process(ctx, &r->model->plan, r->dev));
     TRY(plan_reading(ctx, r));
@@ -826,8 +828,8 @@ enum fdit_status fdit_run_identify(fdit_context *ctx, struct run *r)
     TRY(open_to_look(ctx, r, &looked_at));
     const struct fdit_train_source *val = r->output.val.data == r->data ? NULL : r->output.val.data;
     fdit_phase_begin(ctx, fdit_train_source_size(r->data), "listing the pictures");
-    status = fdit_made_of_data(ctx, r->data, looked_at ? looked_at : val, r->prior.data, looked, ctx,
-                               &r->identity);
+    status = fdit_made_of_data(ctx, r->data, r->taxonomy_json, looked_at ? looked_at : val, r->prior.data,
+                               looked, ctx, &r->identity);
     fdit_phase_end(ctx);
     TRY(status);
     fdit_phase_begin(ctx, 0, "comparing the weights' files");

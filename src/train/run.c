@@ -212,7 +212,8 @@ static enum fdit_status ready(fdit_context *ctx, struct run *r, enum fdit_status
     if (!x || !x->ready)
         return own;
     return x->ready(ctx, x, own,
-                    &(struct fdit_exchange_identity){ .options = r->options_json, .data = r->identity_json });
+                    &(struct fdit_exchange_identity){
+                        .options = r->options_json, .classes = r->taxonomy_json, .data = r->identity_json });
 }
 
 enum fdit_status fdit_train_run(fdit_context *ctx, const struct fdit_devices *devices,

@@ -20,6 +20,7 @@ static enum fdit_status write_config(fdit_context *ctx, struct run *r)
 {
     enum fdit_status status = FDIT_OK;
     char *path = NULL, *text = NULL, *model = NULL, *settings = NULL, *places = NULL, *from = NULL;
+    struct fdit_writer *w = NULL;
     TRY(fdit_config_to_json(ctx, &r->config, &model));
     TRY(fdit_train_settings_json(ctx, r->o, &settings));
     TRY(fdit_train_config_places(ctx, r->output.run, &places));
@@ -28,13 +29,18 @@ static enum fdit_status write_config(fdit_context *ctx, struct run *r)
     TRY(fdit_strf(ctx, &text,
                   "{\"format\":\"finediffusion-run\",\"version\":\"%s\",\"model\":%s,\"options\":%s,\n"
                   "\"run\":%s,\"places\":%s,\"steps\":%" PRId64 ",\"checkpoints\":%s%s,"
-                  "\"names\":%s,\n\"made_of\":%s}\n",
+                  "\"names\":%s,\n\"made_of\":{\"taxonomy\":",
                   fdit_version(), model, r->options_json, settings, places, r->total,
-                  r->output.checkpoints ? "true" : "false", from ? from : "", r->names_json,
-                  r->identity_json));
+                  r->output.checkpoints ? "true" : "false", from ? from : "", r->names_json));
     TRY(fdit_path_join(ctx, r->output.run, "config.json", &path));
-    TRY(fdit_file_write(ctx, path, true, text, strlen(text)));
+    const char *const parts[] = { text, r->taxonomy_json, ",", r->identity_json + strlen("{"), "}\n" };
+    TRY(fdit_writer_open(ctx, path, true, &w));
+    for (size_t i = 0; i < sizeof parts / sizeof *parts;
+         i++) /* of many classes they are long: not joined before */
+        TRY(fdit_writer_write(ctx, w, parts[i], strlen(parts[i])));
+    TRY(fdit_writer_commit(ctx, &w));
 out:
+    fdit_writer_abort(w);
     fdit_free(path);
     fdit_free(text);
     fdit_free(model);
