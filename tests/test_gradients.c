@@ -159,7 +159,7 @@ START_TEST(linear_gradients)
             .before = (enum fdit_act)act,
         };
         double *dx = zeros(&pool, M * D), *dw = zeros(&pool, K * D), *db = zeros(&pool, K);
-        fdit_ref_linear_dx_f64(M, D, K, dx, p.c, p.w, NULL, p.before, p.x, 0);
+        fdit_ref_linear_dx_f64(M, D, K, dx, p.c, p.w, NULL, NULL, NULL, 0, p.before, p.x, 0);
         test_check_gradient("linear_dx", linear_value, &p, p.x, dx, M * D);
         double *x = copy_of(&pool, p.x, M * D);
         fdit_ref_activation_f64(M * D, p.before, x, p.x);
@@ -176,12 +176,12 @@ START_TEST(linear_gradients)
         check_added("column_sum", sum, start, db, K);
         /* add is the gradient that another use of x gave: dx is then that of both */
         double *other = randoms(&pool, M * D), *with = zeros(&pool, M * D), *slope = zeros(&pool, M * D);
-        fdit_ref_linear_dx_f64(M, D, K, with, p.c, p.w, other, p.before, p.x, 0);
+        fdit_ref_linear_dx_f64(M, D, K, with, p.c, p.w, other, NULL, NULL, 0, p.before, p.x, 0);
         fdit_ref_activation_backward_f64(M * D, p.before, slope, other, p.x);
         check_added("linear_dx add", with, slope, dx, M * D);
         if (act == FDIT_ACT_NONE) {
             memcpy(sum, start, M * D * sizeof *sum);
-            fdit_ref_linear_dx_f64(M, D, K, sum, p.c, p.w, NULL, FDIT_ACT_NONE, NULL, 1);
+            fdit_ref_linear_dx_f64(M, D, K, sum, p.c, p.w, NULL, NULL, NULL, 0, FDIT_ACT_NONE, NULL, 1);
             check_added("linear_dx", sum, start, dx, M * D);
         }
         pool_free(&pool);
@@ -211,7 +211,7 @@ START_TEST(gated_linear_gradients)
     fdit_ref_activation_f64(M * K, p.act, branch, pre);
     fdit_ref_gate_backward_f64(B, N, K, branch, dgate, K, p.c, branch, p.gate, K); /* in place */
     fdit_ref_activation_backward_f64(M * K, p.act, dz, branch, pre);
-    fdit_ref_linear_dx_f64(M, D, K, dx, dz, p.w, NULL, FDIT_ACT_NONE, NULL, 0);
+    fdit_ref_linear_dx_f64(M, D, K, dx, dz, p.w, NULL, NULL, NULL, 0, FDIT_ACT_NONE, NULL, 0);
     test_check_gradient("gate", linear_value, &p, p.gate, dgate, B * K);
     test_check_gradient("residual", linear_value, &p, p.residual, p.c, M * K);
     test_check_gradient("add", linear_value, &p, p.add, dz, M * K);
@@ -244,7 +244,7 @@ START_TEST(linear_adjoints)
     double *ax = zeros(&pool, M * K), *dx = zeros(&pool, M * D), *dw = zeros(&pool, K * D);
     fdit_ref_linear_f64(B, N, D, K, ax, x, w, NULL, NULL, NULL, NULL, 0, FDIT_ACT_NONE, NULL, NULL, 0, NULL,
                         false, 0);
-    fdit_ref_linear_dx_f64(M, D, K, dx, y, w, NULL, FDIT_ACT_NONE, NULL, 0);
+    fdit_ref_linear_dx_f64(M, D, K, dx, y, w, NULL, NULL, NULL, 0, FDIT_ACT_NONE, NULL, 0);
     fdit_ref_linear_dw_f64(M, D, K, dw, y, x, 0);
     double value = inner(ax, y, M * K);
     check_adjoint("linear_dx", value, inner(x, dx, M * D));

@@ -254,6 +254,11 @@ static const struct fdit_cpu_gemm_kernels *kernels_for(const struct fdit_cpu *cp
     return int8 ? cpu->gemm_int8 : cpu->gemm;
 }
 
+bool fdit_cpu_gemm_low_by_rows(const struct fdit_cpu *cpu, const struct fdit_gemm *g)
+{
+    return !is_normal(kernels_for(cpu, g), g->form, g->b_type);
+}
+
 /* The gradient of a weight in parts: the sums of PARTS_MOST k each, one after the other. */
 static void add_gradients(const struct fdit_cpu *cpu, const struct fdit_gemm *g)
 {

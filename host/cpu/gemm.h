@@ -11,6 +11,8 @@ void fdit_cpu_gemm(const struct fdit_cpu *cpu, const struct fdit_gemm *g);
 /* Bytes of workspace that suffice for every product with at most these m, n and k. */
 size_t fdit_cpu_gemm_workspace(const struct fdit_cpu *cpu, int m, int n, int k, enum fdit_gemm_b form,
                                bool a_turned);
+/* Whether low_panels of g are rows (gemm_kernels.h). */
+bool fdit_cpu_gemm_low_by_rows(const struct fdit_cpu *cpu, const struct fdit_gemm *g);
 
 /* Tries whether `parts` computes products of f32 with an error no larger than that of cpu->gemm; the same
  * answer on every call on a processor. */

@@ -154,10 +154,29 @@ static size_t scratch_floats(const struct fdit_gemm *g)
     return sums > GATHERED * KC ? sums : GATHERED * KC;
 }
 
+/* c [rows][NR] += low times its panels of columns n .. n + NR - 1, with the tile registers configured. Its
+ * rows are rounded again for each panel: they are short. */
+static void add_low(const struct fdit_gemm *g, float *c, int m, int rows, int n)
+{
+    _Alignas(64) uint32_t strip[STEP_WORDS];
+    struct ahead nothing = { 0 };
+    const size_t ld = (size_t)g->low_k;
+    const uint32_t *panel =
+        (const uint32_t *)g->low_panels + (size_t)(n / NR) * panel_bytes(FDIT_BF16, g->low_k) / sizeof *panel;
+    for (int k = 0; k < g->low_k; k += STEP, panel += STEP_WORDS) {
+        const int kc = min_int(STEP, g->low_k - k);
+        for (int h = 0; h < rows; h += 16)
+            half_strip(strip + h * 16, g->low + (size_t)(m + h) * ld + k, ld, rows - h, kc);
+        (rows > 16 ? tile_32 : tile_16)(1, strip, panel, c, false, &nothing);
+    }
+}
+
 static void complete(const struct fdit_gemm *g, const uint32_t *strip, float *c, int m, int rows, int n,
                      int columns)
 {
     (void)strip;
+    if (g->low_k)
+        add_low(g, c, m, rows, n);
     finish(&g->to, c, NR, m, rows, n, columns);
 }
 

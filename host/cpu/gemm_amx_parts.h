@@ -263,7 +263,7 @@ static void check_sums(const struct fdit_gemm *g, float *c, int m, int rows, int
 /* c [rows][NR] += low [rows][low_k] times a panel [low_k][NR], by multiply-adds: low_k is small. */
 static void add_low(const struct fdit_gemm *g, float *c, int m, int rows, int n)
 {
-    const float *panel = g->low_panels + (size_t)n * (size_t)g->low_k;
+    const float *panel = (const float *)g->low_panels + (size_t)n * (size_t)g->low_k;
     for (int r = 0; r < rows; r++, c += NR) {
         const float *low = g->low + (size_t)(m + r) * (size_t)g->low_k;
         vf left = vload(c), right = vload(c + 16);

@@ -20,6 +20,9 @@
 
 REGISTER_TILES(rows)
 REGISTER_TILES(packed)
+/* For at most a vector of columns, as the products with a low-rank adapter's rank have. */
+REGISTER_TILES(half_rows)
+REGISTER_TILES(half_packed)
 
 #define KC 768
 #define MC 266
@@ -153,6 +156,23 @@ static size_t scratch_floats(const struct fdit_gemm *g)
     return floats > GATHERED * KC ? floats : GATHERED * KC;
 }
 
+/* c [rows][NR] += low times its panels of columns n .. n + NR - 1. Its rows are rounded again for each panel:
+ * they are short. */
+static void add_low(const struct fdit_gemm *g, float *c, int m, int rows, int n)
+{
+    register_tile_fn *const *const tiles = g->n - n > FDIT_VLEN ? tile_rows : tile_half_rows;
+    uint32_t strip[MR * NR / 2];
+    struct ahead nothing = { 0 };
+    const uint32_t *panel =
+        (const uint32_t *)g->low_panels + (size_t)(n / NR) * panel_bytes(FDIT_BF16, g->low_k) / sizeof *panel;
+    for (int k = 0; k < g->low_k; k += NR, panel += NR / 2 * NR) {
+        const int kc = min_int(NR, g->low_k - k);
+        for (int r = 0; r < rows; r++)
+            round_row(strip + r * (NR / 2), g->low + (size_t)(m + r) * (size_t)g->low_k + k, kc);
+        tiles[rows - 1]((kc + 1) / 2, strip, NR / 2, panel, c, false, &nothing);
+    }
+}
+
 static void tile(const struct fdit_gemm *g, int m0, int m1, int n0, int n1, float *scratch)
 {
     const int mc = m1 - m0;
@@ -179,8 +199,12 @@ static void tile(const struct fdit_gemm *g, int m0, int m1, int n0, int n1, floa
                     in_place && n + NR < n1 ? panel + panel_bytes(FDIT_BF16, g->k) / sizeof *panel : NULL;
                 struct ahead f = ahead_of(&g->to, next, AHEAD_LINES, pairs / AHEAD_STEPS, i / MR,
                                           (int)(mc_up / MR), m0 + i, last ? mr : 0, n);
-                (g->a_turned ? tile_packed[mr - 1] : tile_rows[mr - 1])(pairs, strip, ld, panel, c, k0 == 0,
-                                                                        &f);
+                register_tile_fn *const *const tiles =
+                    nr > FDIT_VLEN ? (g->a_turned ? tile_packed : tile_rows)
+                                   : (g->a_turned ? tile_half_packed : tile_half_rows);
+                tiles[mr - 1](pairs, strip, ld, panel, c, k0 == 0, &f);
+                if (last && g->low_k)
+                    add_low(g, c, m0 + i, mr, n);
                 if (last)
                     finish(&g->to, c, NR, m0 + i, mr, n, nr);
             }

@@ -13,58 +13,72 @@
 #include "cpu/gemm_tile_rows.h"
 #include "cpu/simd.h"
 
-FDIT_KERNEL void one_step(int mr, const uint32_t *a, size_t row_step, const uint32_t *panel, vf acc[MR][2])
+FDIT_KERNEL void one_step(int mr, int vectors, const uint32_t *a, size_t row_step, const uint32_t *panel,
+                          vf acc[MR][2])
 {
-    const vi b0 = viload((const int32_t *)panel), b1 = viload((const int32_t *)panel + FDIT_VLEN);
+    const vi b0 = viload((const int32_t *)panel),
+             b1 = vectors > 1 ? viload((const int32_t *)panel + FDIT_VLEN) : b0;
     FDIT_UNROLL
     for (int i = 0; i < mr; i++) {
         const vi x = viset((int32_t)a[(size_t)i * row_step]);
         acc[i][0] = DOT(acc[i][0], x, b0);
-        acc[i][1] = DOT(acc[i][1], x, b1);
+        if (vectors > 1)
+            acc[i][1] = DOT(acc[i][1], x, b1);
     }
 }
 
-/* c [mr][NR] = (first ? 0 : c) + the sum of the products a[i row_step + l step] panel[l][.]. */
-FDIT_KERNEL void register_tile(int mr, int steps, const uint32_t *a, size_t row_step, size_t step,
-                               const uint32_t *panel, float *c, bool first, struct ahead *f)
+/* c [mr][NR] = (first ? 0 : c) + the sum of the products a[i row_step + l step] panel[l][.], of the first
+ * `vectors` of the 2 vectors of columns. */
+FDIT_KERNEL void register_tile(int mr, int vectors, int steps, const uint32_t *a, size_t row_step,
+                               size_t step, const uint32_t *panel, float *c, bool first, struct ahead *f)
 {
     vf acc[MR][2];
     FDIT_UNROLL
     for (int i = 0; i < mr; i++) {
-        acc[i][0] = first ? vzero() : vload(c + i * NR);
-        acc[i][1] = first ? vzero() : vload(c + i * NR + FDIT_VLEN);
+        FDIT_UNROLL
+        for (int v = 0; v < vectors; v++)
+            acc[i][v] = first ? vzero() : vload(c + i * NR + v * FDIT_VLEN);
     }
     int l = 0;
     for (; l + AHEAD_STEPS <= steps; l += AHEAD_STEPS, a += AHEAD_STEPS * step, panel += AHEAD_STEPS * NR) {
         FDIT_UNROLL
         for (int u = 0; u < AHEAD_STEPS; u++)
-            one_step(mr, a + (size_t)u * step, row_step, panel + u * NR, acc);
+            one_step(mr, vectors, a + (size_t)u * step, row_step, panel + u * NR, acc);
         fetch_ahead(f);
     }
     for (; l < steps; l++, a += step, panel += NR)
-        one_step(mr, a, row_step, panel, acc);
+        one_step(mr, vectors, a, row_step, panel, acc);
     FDIT_UNROLL
     for (int i = 0; i < mr; i++) {
-        vstore(c + i * NR, acc[i][0]);
-        vstore(c + i * NR + FDIT_VLEN, acc[i][1]);
+        FDIT_UNROLL
+        for (int v = 0; v < vectors; v++)
+            vstore(c + i * NR + v * FDIT_VLEN, acc[i][v]);
     }
 }
 
 typedef void register_tile_fn(int steps, const uint32_t *a, size_t lda, const uint32_t *panel, float *c,
                               bool first, struct ahead *f);
-#define REGISTER_TILE(mr, kind)                                                                     \
-    static void tile_##kind##_##mr(int steps, const uint32_t *a, size_t lda, const uint32_t *panel, \
-                                   float *c, bool first, struct ahead *f)                           \
-    {                                                                                               \
-        register_tile(mr, steps, a, ROW_STEP_##kind, STEP_##kind, panel, c, first, f);              \
-        (void)lda;                                                                                  \
+#define REGISTER_TILE(mr, kind)                                                                        \
+    static void tile_##kind##_##mr(int steps, const uint32_t *a, size_t lda, const uint32_t *panel,    \
+                                   float *c, bool first, struct ahead *f)                              \
+    {                                                                                                  \
+        register_tile(mr, VECTORS_##kind, steps, a, ROW_STEP_##kind, STEP_##kind, panel, c, first, f); \
+        (void)lda;                                                                                     \
     }
 /* The functions of 1 to MR rows, by the way in which the words of A lie: rows, lda apart, and packed
- * [step][MR]. */
+ * [step][MR]; half: of the columns the first vector alone. */
 #define ROW_STEP_rows lda
 #define STEP_rows 1
+#define VECTORS_rows 2
 #define ROW_STEP_packed 1
 #define STEP_packed MR
+#define VECTORS_packed 2
+#define ROW_STEP_half_rows lda
+#define STEP_half_rows 1
+#define VECTORS_half_rows 1
+#define ROW_STEP_half_packed 1
+#define STEP_half_packed MR
+#define VECTORS_half_packed 1
 #define REGISTER_TILES(kind)      \
     FOR_ROWS(REGISTER_TILE, kind) \
     static register_tile_fn *const tile_##kind[MR] = { FOR_ROWS(TILE_NAME, kind) };

@@ -384,9 +384,9 @@ static void tile_normal(const struct fdit_gemm *g, int m0, int m1, int n0, int n
                              kc / AHEAD_STEPS, i / MR, (int)(mc_up / MR), m0 + i, last ? mr : 0, n);
                 (a.packed ? tile_packed[mr - 1] : tile_rows[mr - 1])(kc, rows, a.ld, panel, c, k0 == 0, &f);
                 if (last && g->low_k)
-                    tile_rows[mr - 1](g->low_k, g->low + (size_t)(m0 + i) * (size_t)g->low_k,
-                                      (size_t)g->low_k, g->low_panels + (size_t)n * (size_t)g->low_k, c,
-                                      false, NULL);
+                    tile_rows[mr - 1](
+                        g->low_k, g->low + (size_t)(m0 + i) * (size_t)g->low_k, (size_t)g->low_k,
+                        (const float *)g->low_panels + (size_t)n * (size_t)g->low_k, c, false, NULL);
                 if (last)
                     finish(&g->to, c, NR, m0 + i, mr, n, nr);
             }
@@ -401,6 +401,19 @@ FDIT_KERNEL void fetch_rows(const struct fdit_gemm_epilogue *to, int m, int rows
 {
     struct ahead f = ahead_of(to, NULL, 0, 1, 0, 1, m, rows, n);
     fetch_ahead(&f);
+}
+
+/* `low` goes on with the sums of one strip of rows, from column n0 on; panel has room for kc k. */
+static void strip_of_low(const struct fdit_gemm *g, int m, int rows, int n0, int nc, float *sum, float *panel)
+{
+    for (int k0 = 0; k0 < g->low_k; k0 += g->kc) {
+        const int kc = min_int(g->kc, g->low_k - k0);
+        const size_t ld = (size_t)g->low_k;
+        pack(panel, g->low + (size_t)m * ld + k0, ld, rows, kc);
+        for (int n = 0; n < nc; n += MR)
+            tile_rows[min_int(MR, nc - n) - 1](kc, (const float *)g->low_panels + (size_t)(n0 + n) * ld + k0,
+                                               ld, panel, sum + (size_t)n * NR, false, NULL);
+    }
 }
 
 static void tile_transposed(const struct fdit_gemm *g, int m0, int m1, int n0, int n1, float *scratch)
@@ -441,6 +454,8 @@ static void tile_transposed(const struct fdit_gemm *g, int m0, int m1, int n0, i
     }
     for (int i = 0; i < mc; i += NR) {
         const int mr = min_int(NR, mc - i);
+        if (g->low_k)
+            strip_of_low(g, m0 + i, mr, n0, nc, sums + (size_t)i * (size_t)nc, a_block);
         for (int n = 0; n < nc; n += NR) {
             const int nr = min_int(NR, nc - n);
             if (n + NR < nc)
@@ -537,6 +552,12 @@ static void tile_few(const struct fdit_gemm *g, int m0, int m1, int n0, int n1, 
                               g->ldb, sums + n, ldc);
             }
     }
+    for (int n = 0; n < nc; n += FDIT_VLEN)
+        for (int l = 0; l < g->low_k; l += NR)
+            few_turned(m, min_int(NR, g->low_k - l), min_int(FDIT_VLEN, nc - n),
+                       g->low + (size_t)m0 * (size_t)g->low_k + l, (size_t)g->low_k,
+                       (const float *)g->low_panels + (size_t)(n0 + n) * (size_t)g->low_k + l,
+                       (size_t)g->low_k, sums + n, ldc);
     finish(&g->to, sums, ldc, m0, m, n0, nc);
 }
 

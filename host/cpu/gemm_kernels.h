@@ -82,9 +82,11 @@ struct fdit_gemm {
     size_t ldb;
     enum fdit_gemm_b form;
     struct fdit_gemm_epilogue to;
-    /* Another product, whose chain goes on where that of A and B ends: low [m, low_k] by panels of its own;
-     * low_k 0: none. FDIT_B_PANELS in f32 precision only. */
-    const float *low, *low_panels;
+    /* Another product, whose chain goes on where that of A and B ends: low [m, low_k] by panels of its own,
+     * as pack_as makes them of the kernels' precision, or in the transposed form by rows [n][low_k]; low_k 0:
+     * none. Packed weights only. */
+    const float *low;
+    const void *low_panels;
     int low_k;
 
     /* Blocking, which has no influence on the result: k in a block (a multiple of nr), rows of m

@@ -28,7 +28,7 @@ struct fdit_cpu_weight {
 bool fdit_cpu_fuses_low(const fdit_device *dev)
 {
     const struct fdit_cpu *cpu = fdit_cpu_of(dev);
-    return cpu->provider == FDIT_GEMM_OWN && cpu->gemm->precision == FDIT_F32 && !cpu->gemm_int8;
+    return cpu->provider == FDIT_GEMM_OWN && !cpu->gemm_int8;
 }
 
 bool fdit_cpu_supports_storage(const fdit_device *dev, enum fdit_dtype storage)
@@ -181,12 +181,28 @@ static bool packs_matrix(const struct fdit_cpu *cpu, const struct fdit_op_shape 
            cpu->provider == FDIT_GEMM_OWN && cpu->gemm->precision == FDIT_F32;
 }
 
-/* Floats for what is packed before a product: its narrow matrix, or the outer factor of `low`. */
+/* Columns of a product and of its `low`. */
+static int columns_of(const struct fdit_op_shape *s)
+{
+    return s->op == FDIT_OP_LINEAR ? s->n_out : s->n_in;
+}
+
+/* Floats of a matrix of n columns and k rows as panels in the precision of products. */
+static size_t panel_floats(const struct fdit_cpu *cpu, int n, int k)
+{
+    return panels_of(cpu, n) * (cpu->gemm->panel_bytes(cpu->gemm->precision, k) / sizeof(float));
+}
+
+/* Floats for what is packed before a product: its narrow matrix, or the outer factor of `low`, which
+ * linear_dx turns first. */
 static size_t packed_floats(const struct fdit_cpu *cpu, const struct fdit_op_shape *s)
 {
     if (packs_matrix(cpu, s))
-        return panels_of(cpu, s->n_out) * (size_t)cpu->gemm->nr * (size_t)s->n_in;
-    return panels_of(cpu, s->n_out) * (size_t)cpu->gemm->nr * (size_t)s->low_rank;
+        return panel_floats(cpu, s->n_out, s->n_in);
+    if (!s->low_rank)
+        return 0;
+    const size_t turned = s->op == FDIT_OP_LINEAR ? 0 : (size_t)s->n_in * (size_t)s->low_rank;
+    return fdit_page_floats(turned) + panel_floats(cpu, columns_of(s), s->low_rank);
 }
 
 size_t fdit_cpu_linear_workspace(const struct fdit_cpu *cpu, const struct fdit_op_shape *s)
@@ -214,17 +230,46 @@ size_t fdit_cpu_linear_workspace(const struct fdit_cpu *cpu, const struct fdit_o
     return fdit_page_floats(own / sizeof(float)) * sizeof(float) + packed_floats(cpu, s) * sizeof(float);
 }
 
-/* A plain matrix [n, k] as panels behind the workspace of the product. */
-static const float *pack_behind(const struct fdit_cpu *cpu, const struct fdit_op_shape *s,
-                                const float *matrix, int n, int k)
+/* The room behind the workspace of the product itself. */
+static float *room_behind(const struct fdit_cpu *cpu, const struct fdit_op_shape *s)
 {
-    const size_t own = fdit_cpu_linear_workspace(cpu, s) / sizeof(float) - packed_floats(cpu, s);
+    return (float *)cpu->workspace + fdit_cpu_linear_workspace(cpu, s) / sizeof(float) -
+           packed_floats(cpu, s);
+}
+
+/* A plain matrix [n, k] as panels. */
+static void pack_matrix(const struct fdit_cpu *cpu, float *panels, const float *matrix, int n, int k)
+{
+    const enum fdit_dtype type = cpu->gemm->precision;
+    const size_t each = cpu->gemm->panel_bytes(type, k) / sizeof(float);
     const int nr = cpu->gemm->nr;
-    float *panels = (float *)cpu->workspace + own;
-    for (int i = 0; i < n; i += nr)
-        cpu->gemm->pack_as(FDIT_F32, panels + (size_t)i * (size_t)k, NULL, matrix + (size_t)i * (size_t)k,
-                           (size_t)k, min_int(nr, n - i), k);
-    return panels;
+    for (int i = 0; i < n; i += nr, panels += each)
+        cpu->gemm->pack_as(type, panels, NULL, matrix + (size_t)i * (size_t)k, (size_t)k, min_int(nr, n - i),
+                           k);
+}
+
+/* low [M, low_rank] times the matrix that belongs to it, [n_out, low_rank], or for linear_dx [low_rank,
+ * n_in], joins the product. */
+static void join_low(const struct fdit_cpu *cpu, const struct fdit_op_shape *s, struct fdit_gemm *g,
+                     struct fdit_tensor low, struct fdit_tensor low_matrix)
+{
+    const float *matrix = fdit_cpu_f32(low_matrix);
+    const size_t k = (size_t)s->low_rank, n = (size_t)columns_of(s);
+    float *room = room_behind(cpu, s);
+    g->low = fdit_cpu_f32(low);
+    g->low_k = s->low_rank;
+    g->low_panels = room;
+    if (s->op == FDIT_OP_LINEAR_DX) {
+        for (size_t i = 0; i < k; i++)
+            for (size_t j = 0; j < n; j++)
+                room[j * k + i] = matrix[i * n + j];
+        if (fdit_cpu_gemm_low_by_rows(cpu, g))
+            return;
+        matrix = room;
+        room += fdit_page_floats(k * n);
+        g->low_panels = room;
+    }
+    pack_matrix(cpu, room, matrix, (int)n, s->low_rank);
 }
 
 static void run(fdit_device *dev, const struct fdit_op_shape *shape, const struct fdit_gemm *g)
@@ -286,19 +331,19 @@ void fdit_cpu_linear(fdit_device *dev, const struct fdit_linear_args *a)
         !fdit_cpu_scratch(dev, shape.op, fdit_cpu_linear_workspace(cpu, &shape)))
         return; /* before something is packed behind it */
     if (packs_matrix(cpu, &shape)) {
-        g.b = pack_behind(cpu, &shape, g.b, g.n, g.k);
+        float *panels = room_behind(cpu, &shape);
+        pack_matrix(cpu, panels, g.b, g.n, g.k);
+        g.b = panels;
         g.form = FDIT_B_PANELS;
     }
-    if (a->low_rank) {
-        g.low = fdit_cpu_f32(a->low);
-        g.low_panels = pack_behind(cpu, &shape, fdit_cpu_f32(a->low_matrix), g.n, a->low_rank);
-        g.low_k = a->low_rank;
-    }
+    if (a->low_rank)
+        join_low(cpu, &shape, &g, a->low, a->low_matrix);
     run(dev, &shape, &g);
 }
 
 void fdit_cpu_linear_dx(fdit_device *dev, const struct fdit_linear_dx_args *a)
 {
+    const struct fdit_cpu *cpu = fdit_cpu_of(dev);
     const struct fdit_cpu_weight *w = a->weight ? a->weight->handle : NULL;
     struct fdit_gemm g = {
         .m = a->samples * a->tokens,
@@ -330,7 +375,13 @@ void fdit_cpu_linear_dx(fdit_device *dev, const struct fdit_linear_dx_args *a)
         .n_out = a->n_out,
         .plain = !w,
         .band = a->band,
+        .low_rank = a->low_rank,
     };
+    if (a->low_rank) {
+        if (!fdit_cpu_scratch(dev, shape.op, fdit_cpu_linear_workspace(cpu, &shape)))
+            return; /* before something is packed behind it */
+        join_low(cpu, &shape, &g, a->low, a->low_matrix);
+    }
     run(dev, &shape, &g);
 }
 

@@ -177,7 +177,8 @@ void fdit_ref_linear_dx(fdit_device *dev, const struct fdit_linear_dx_args *a)
 {
     (void)dev;
     fdit_ref_linear_dx_f32(a->samples * a->tokens, a->n_in, a->n_out, f32(a->dx), f32(a->dy),
-                           matrix(a->weight, a->matrix), f32(a->add), a->act, f32(a->pre), a->beta);
+                           matrix(a->weight, a->matrix), f32(a->add), f32(a->low), f32(a->low_matrix),
+                           a->low_rank, a->act, f32(a->pre), a->beta);
 }
 
 void fdit_ref_linear_dw(fdit_device *dev, const struct fdit_linear_dw_args *a)

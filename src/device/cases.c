@@ -57,6 +57,13 @@ static struct fdit_op_shape shape_of(enum fdit_op op, const struct size *z)
 
 enum { KINDS = 5 };
 
+/* The rank of `low` in a case; 0: none. */
+static int low_of(const struct fdit_case_on *on, bool plain, int variant)
+{
+    static const int ranks[3] = { 0, 5, 40 };
+    return !plain && fdit_device_fuses_low(on->dev) ? ranks[variant / N_SHAPES % 3] : 0;
+}
+
 /* Each shape meets a plain matrix (true) and weights of each storage type in KINDS rounds. */
 static bool matrix_kind(int variant, const struct fdit_device *dev, enum fdit_dtype *storage)
 {
@@ -72,7 +79,7 @@ void fdit_case_linear(struct fdit_probe *p, const struct fdit_case_on *on, int v
     enum fdit_dtype storage;
     bool plain = matrix_kind(variant, on->dev, &storage), gate = variant % 3 == 2,
          residual = variant % 3 != 0, add = variant / N_SHAPES % 2 || variant == FDIT_CASE_ALL;
-    const int low = !plain && fdit_device_fuses_low(on->dev) ? variant / N_SHAPES % 3 * 5 : 0; /* its rank */
+    const int low = low_of(on, plain, variant);
     fdit_probe_begin(p, on->ctx, FDIT_OP_LINEAR, "%dx%dx%dx%d %s%s%s%s%s", z.b, z.n, z.in, z.out,
                      plain ? "plain" : fdit_dtype_name(storage), add ? " add" : "", low ? " low" : "",
                      gate ? " gate" : "", residual ? " residual" : "");
@@ -114,8 +121,9 @@ void fdit_case_linear_dx(struct fdit_probe *p, const struct fdit_case_on *on, in
     struct size z = size_of(variant);
     enum fdit_dtype storage;
     bool plain = matrix_kind(variant, on->dev, &storage), act = variant % 3 == 1 || variant == FDIT_CASE_ALL;
-    fdit_probe_begin(p, on->ctx, FDIT_OP_LINEAR_DX, "%dx%dx%dx%d %s%s", z.b, z.n, z.in, z.out,
-                     plain ? "plain" : fdit_dtype_name(storage), act ? " GELU" : "");
+    const int low = low_of(on, plain, variant);
+    fdit_probe_begin(p, on->ctx, FDIT_OP_LINEAR_DX, "%dx%dx%dx%d %s%s%s", z.b, z.n, z.in, z.out,
+                     plain ? "plain" : fdit_dtype_name(storage), low ? " low" : "", act ? " GELU" : "");
     p->shape = shape_of(FDIT_OP_LINEAR_DX, &z);
     p->shape.plain = plain;
     p->args.linear_dx = (struct fdit_linear_dx_args){ .samples = z.b,
@@ -135,6 +143,12 @@ void fdit_case_linear_dx(struct fdit_probe *p, const struct fdit_case_on *on, in
         fdit_probe_weight(p, AT(linear_dx, weight), z.out, z.in, storage);
     if (variant / N_SHAPES % 2 || variant == FDIT_CASE_ALL)
         optional(fdit_probe_in(p, AT(linear_dx, add), "add", z.x));
+    if (low) {
+        p->shape.low_rank = p->args.linear_dx.low_rank = low;
+        fdit_probe_in(p, AT(linear_dx, low), "low", z.m * (size_t)low);
+        scale(shared(fdit_probe_in(p, AT(linear_dx, low_matrix), "low_matrix", (size_t)low * (size_t)z.in)),
+              0.25f, 0);
+    }
     if (act) {
         fdit_probe_in(p, AT(linear_dx, pre), "pre", z.x);
         fdit_probe_out(p, AT(linear_dx, dx), "dx", z.x);

@@ -84,18 +84,19 @@ struct fdit_linear_args {
     int beta;
 };
 
-/* dx [M, n_in] = beta dx + dy [M, n_out] W + add.  With act: dx = (dy W + add) * act'(pre), pre [M, n_in]
- * being the argument of the activation that made x; act excludes beta 1. Frozen or plain W as in linear.
- * Low-rank adapters need no pass of their own: the gradient of a linear's `add` is that of its z, which is dx
- * of the linear_dx with act behind it, or dbranch of gate_backward; what an adapter's own linear_dx gives to
- * x is `add` here. */
+/* dx [M, n_in] = beta dx + z, z = dy [M, n_out] W + low low_matrix + add.  With act: dx = z * act'(pre), pre
+ * [M, n_in] being the argument of the activation that made x; act excludes beta 1. Frozen or plain W as in
+ * linear. low and low_matrix, the gradient of what a low-rank adapter's inner factor gives and that factor,
+ * as in linear; on a device that does not fuse them the adapter's own linear_dx gives `add`. */
 struct fdit_linear_dx_args {
     int samples, tokens, n_in, n_out;
     bool band; /* as in linear */
     struct fdit_tensor dx, dy;
     const fdit_weight *weight;
     struct fdit_tensor matrix;
-    struct fdit_tensor add; /* optional [M, n_in] */
+    struct fdit_tensor add;             /* optional [M, n_in] */
+    struct fdit_tensor low, low_matrix; /* optional, both: [M, low_rank], [low_rank, n_in] */
+    int low_rank;                       /* 0 without them */
     enum fdit_act act;
     struct fdit_tensor pre;
     int beta;
@@ -484,7 +485,7 @@ struct fdit_op_shape {
     int heads, head_size; /* attention */
     bool plain;           /* linear, linear_dx: a plain f32 matrix instead of a weight object */
     bool band;            /* the same: of the arguments */
-    int low_rank;         /* linear: of `low` */
+    int low_rank;         /* linear, linear_dx: of `low` */
     size_t n;             /* element-wise ops */
 };
 

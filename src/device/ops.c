@@ -58,6 +58,14 @@ static double linear_flops(int samples, int tokens, int n_in, int n_out)
     return 2.0 * samples * tokens * (double)n_in * n_out;
 }
 
+static bool need_low(struct fdit_call *call, struct fdit_tensor low, struct fdit_tensor low_matrix,
+                     const fdit_weight *weight)
+{
+    return both_or_neither(call, low, "low", low_matrix, "low_matrix") &&
+           need(call, !fdit_has(low) || (weight && fdit_device_fuses_low(call->dev)),
+                "low is for a weight, on a device that fuses it");
+}
+
 /* ------------------------------------------------------------------------------ linear family */
 
 void fdit_linear(fdit_device *dev, const struct fdit_linear_args *a)
@@ -90,10 +98,7 @@ void fdit_linear(fdit_device *dev, const struct fdit_linear_args *a)
     if (!fdit_call_check(&call) || !check_matrix(&call, a->weight, a->matrix, a->n_out, a->n_in) ||
         !need(&call, !a->beta || (!fdit_has(a->gate) && !fdit_has(a->residual)),
               "beta 1 excludes gate and residual") ||
-        !both_or_neither(&call, a->low, "low", a->low_matrix, "low_matrix") ||
-        !need(&call, !fdit_has(a->low) || (a->weight && fdit_device_fuses_low(dev)),
-              "low is for a weight, on a device that fuses it") ||
-        !fdit_call_start(&call))
+        !need_low(&call, a->low, a->low_matrix, a->weight) || !fdit_call_start(&call))
         return;
     fdit_compose_linear(dev, a);
     fdit_call_end(&call, linear_flops(a->samples, a->tokens, a->n_in + a->low_rank, a->n_out),
@@ -107,6 +112,7 @@ void fdit_linear_dx(fdit_device *dev, const struct fdit_linear_dx_args *a)
         FDIT_SIZE("tokens", a->tokens),
         FDIT_SIZE("n_in", a->n_in),
         FDIT_SIZE("n_out", a->n_out),
+        FDIT_RANGE("low_rank", a->low_rank, fdit_has(a->low) ? 1 : 0, fdit_has(a->low) ? INT_MAX : 0),
         FDIT_RANGE("act", a->act, FDIT_ACT_NONE, FDIT_ACT_LAST),
         FDIT_RANGE("beta", a->beta, 0, 1),
     };
@@ -116,6 +122,8 @@ void fdit_linear_dx(fdit_device *dev, const struct fdit_linear_dx_args *a)
         fdit_in("dy", a->dy, fdit_product(a->samples, a->tokens, a->n_out)),
         fdit_optional(fdit_in("matrix", a->matrix, fdit_product(a->n_out, a->n_in, 1))),
         fdit_optional(fdit_in("add", a->add, in)),
+        fdit_optional(fdit_in("low", a->low, fdit_product(a->samples, a->tokens, a->low_rank))),
+        fdit_optional(fdit_in("low_matrix", a->low_matrix, fdit_product(a->low_rank, a->n_in, 1))),
         fdit_optional(fdit_in("pre", a->pre, in)),
     };
     struct fdit_call call = FDIT_CALL(dev, FDIT_OP_LINEAR_DX, dims, operands);
@@ -123,10 +131,11 @@ void fdit_linear_dx(fdit_device *dev, const struct fdit_linear_dx_args *a)
         !need(&call, !a->weight || a->weight->desc.need_dx, "the weight was made without need_dx") ||
         !need(&call, !a->act || fdit_has(a->pre), "act needs pre, the activation's argument") ||
         !need(&call, a->act || !fdit_has(a->pre), "pre is given without act") ||
-        !need(&call, !a->act || !a->beta, "act excludes beta 1") || !fdit_call_start(&call))
+        !need(&call, !a->act || !a->beta, "act excludes beta 1") ||
+        !need_low(&call, a->low, a->low_matrix, a->weight) || !fdit_call_start(&call))
         return;
     fdit_compose_linear_dx(dev, a);
-    fdit_call_end(&call, linear_flops(a->samples, a->tokens, a->n_in, a->n_out),
+    fdit_call_end(&call, linear_flops(a->samples, a->tokens, a->n_in, a->n_out + a->low_rank),
                   a->weight ? a->weight->bytes : 0);
 }
 

@@ -85,21 +85,28 @@ static void low_rank_dw(struct fdit_model *m, const struct fdit_param *w, int to
                                                           .beta = beta });
 }
 
-/* y += s B (A x): dB = dy^T (s A x), dA = (s dy B)^T x; returns what it gives to dx, (s dy B) A, in the room
- * of model->wide, which may be x: x is not needed any more then. Absent without an adapter. A x is computed
- * again rather than kept: it costs rank / n_out of the layer. */
-static struct fdit_tensor adapter_backward(struct fdit_model *m, const struct fdit_layer *l,
-                                           struct fdit_tensor dy, struct fdit_tensor x, int n, int beta)
+/* y += s B (A x): dB = dy^T (s A x), dA = (s dy B)^T x; what it gives to dx, (s dy B) A, joins the product
+ * `a`, on a device that does not fuse it from the room of model->wide, which may be x: x is not needed any
+ * more then. A x is computed again rather than kept: it costs rank / n_out of the layer. */
+static void adapter_backward(struct fdit_model *m, const struct fdit_layer *l, struct fdit_tensor x, int n,
+                             int beta, struct fdit_linear_dx_args *a)
 {
+    const struct fdit_tensor dy = a->dy;
     if (!l->low_a)
-        return FDIT_NO_TENSOR;
+        return;
     fdit_low_rank_inner(m, l, x, n);
     low_rank_dw(m, l->low_b, l->tokens, dy, m->low_scaled, n, beta);
     low_rank_dx(m, l->low_b, l->tokens, dy, m->low, n);
     fdit_low_rank_scale(m, l, n);
     low_rank_dw(m, l->low_a, l->tokens, m->low_scaled, x, n, beta);
+    if (fdit_device_fuses_low(m->dev)) {
+        a->low = m->low_scaled;
+        a->low_matrix = fdit_param_value(m, l->low_a);
+        a->low_rank = l->low_a->n_out;
+        return;
+    }
     low_rank_dx(m, l->low_a, l->tokens, m->low_scaled, m->wide, n);
-    return m->wide;
+    a->add = m->wide;
 }
 
 /* y = gamma z, z = Linear(x): dgamma = sum over all of dy z, returns dz, in the room of model->wide. dy where
@@ -137,7 +144,7 @@ static void linear_backward(struct fdit_model *m, const struct fdit_layer *l, st
                             struct fdit_linear_dx_args a, int n, int beta)
 {
     linear_dw(m, l, a.dy, x, n, beta);
-    a.add = adapter_backward(m, l, a.dy, x, n, beta);
+    adapter_backward(m, l, x, n, beta, &a);
     apply_dx(m, l, n, a);
 }
 

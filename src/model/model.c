@@ -483,8 +483,8 @@ static void add_adapters(struct shape_list *l, const struct fdit_model *m)
                                                      .samples = m->options.batch,
                                                      .tokens = layers[i]->tokens,
                                                      .n_out = layers[i]->weight->n_out });
-        if (parts[0] && fdit_device_fuses_low(m->dev))
-            add_shape(l, (struct fdit_op_shape){ .op = FDIT_OP_LINEAR,
+        for (size_t j = 0; j < 2 && parts[0] && fdit_device_fuses_low(m->dev); j++)
+            add_shape(l, (struct fdit_op_shape){ .op = ops[j],
                                                  .samples = m->options.batch,
                                                  .tokens = layers[i]->tokens,
                                                  .n_in = layers[i]->weight->n_in,
