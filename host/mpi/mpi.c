@@ -166,56 +166,53 @@ static int make_piece(size_t n, size_t stride, MPI_Datatype *out)
     return code;
 }
 
-/* Bytes at.. of each block, at most a message: *k of them. */
-static size_t piece_of(const struct fdit_ranks *r, size_t n, size_t at)
+/* Begins an exchange of blocks of `count` of `type` between all processes. */
+typedef int start_fn(struct mpi *m, const void *send, void *receive, int count, MPI_Datatype type,
+                     MPI_Request *request);
+
+static int start_all_to_all(struct mpi *m, const void *send, void *receive, int count, MPI_Datatype type,
+                            MPI_Request *request)
 {
-    return n - at < r->most ? n - at : r->most;
+    return MPI_Ialltoall(send, count, type, receive, count, type, m->work, request);
+}
+
+static int start_gather(struct mpi *m, const void *send, void *receive, int count, MPI_Datatype type,
+                        MPI_Request *request)
+{
+    return MPI_Igather(send, count, type, receive, count, type, 0, m->work, request);
+}
+
+/* The exchange of blocks of n bytes: in one message, or a piece of each block after the other. */
+static enum fdit_status exchange(fdit_context *ctx, struct mpi *m, start_fn *start, const void *send,
+                                 void *receive, size_t n)
+{
+    enum fdit_status status = FDIT_OK;
+    const size_t most = m->ranks.most;
+    MPI_Request request;
+    if (n <= most)
+        return wait_for(ctx, m, start(m, send, receive, (int)n, MPI_BYTE, &request), &request);
+    for (size_t at = 0; at < n && status == FDIT_OK; at += most) {
+        MPI_Datatype piece;
+        int code = make_piece(n - at < most ? n - at : most, n, &piece);
+        if (code != MPI_SUCCESS)
+            return failed(ctx, code);
+        code = start(m, (const char *)send + at, receive ? (char *)receive + at : NULL, 1, piece, &request);
+        status = wait_for(ctx, m, code, &request);
+        MPI_Type_free(&piece);
+    }
+    return status;
 }
 
 static enum fdit_status all_to_all(fdit_context *ctx, struct fdit_ranks *r, const void *send, void *receive,
                                    size_t n)
 {
-    enum fdit_status status = FDIT_OK;
-    struct mpi *m = (struct mpi *)r;
-    MPI_Request request;
-    if (n <= r->most)
-        return wait_for(ctx, m,
-                        MPI_Ialltoall(send, (int)n, MPI_BYTE, receive, (int)n, MPI_BYTE, m->work, &request),
-                        &request);
-    for (size_t at = 0; at < n && status == FDIT_OK; at += r->most) {
-        MPI_Datatype piece;
-        int code = make_piece(piece_of(r, n, at), n, &piece);
-        if (code != MPI_SUCCESS)
-            return failed(ctx, code);
-        code = MPI_Ialltoall((const char *)send + at, 1, piece, (char *)receive + at, 1, piece, m->work,
-                             &request);
-        status = wait_for(ctx, m, code, &request);
-        MPI_Type_free(&piece);
-    }
-    return status;
+    return exchange(ctx, (struct mpi *)r, start_all_to_all, send, receive, n);
 }
 
 static enum fdit_status collect(fdit_context *ctx, struct fdit_ranks *r, const void *send, void *receive,
                                 size_t n)
 {
-    enum fdit_status status = FDIT_OK;
-    struct mpi *m = (struct mpi *)r;
-    MPI_Request request;
-    if (n <= r->most)
-        return wait_for(ctx, m,
-                        MPI_Igather(send, (int)n, MPI_BYTE, receive, (int)n, MPI_BYTE, 0, m->work, &request),
-                        &request);
-    for (size_t at = 0; at < n && status == FDIT_OK; at += r->most) {
-        MPI_Datatype piece;
-        int code = make_piece(piece_of(r, n, at), n, &piece);
-        if (code != MPI_SUCCESS)
-            return failed(ctx, code);
-        code = MPI_Igather((const char *)send + at, 1, piece, r->rank ? NULL : (char *)receive + at, 1, piece,
-                           0, m->work, &request);
-        status = wait_for(ctx, m, code, &request);
-        MPI_Type_free(&piece);
-    }
-    return status;
+    return exchange(ctx, (struct mpi *)r, start_gather, send, receive, n);
 }
 
 /* Those of rank q to all. */
